@@ -1,0 +1,121 @@
+/** `service platform`: how events, records and reports name a cell. */
+export interface CellName {
+  readonly service: string
+  /** `formatPlatform`. */
+  readonly platform: string
+}
+
+export type CellState = 'built' | 'unchanged' | 'failed' | 'not-run' | 'cancelled'
+export type TagState = 'moved' | 'already' | 'kept' | 'restored'
+
+/** A failure as reports show it: place, cause, remedy. */
+export interface Failure {
+  readonly code: string
+  readonly message: string
+  readonly hint?: string
+  readonly file?: string
+  readonly line?: number
+  readonly excerpt?: readonly string[]
+  readonly excerptLine?: number
+  /** The last lines of the step's log, and where all of it is. */
+  readonly log?: readonly string[]
+  readonly logFile?: string
+}
+
+/** Everything that a run tells. Reporters fold these into what they show; no event holds text for the terminal. */
+export type RunEvent =
+  | {
+      readonly type: 'run-started'
+      readonly cells: readonly CellName[]
+      readonly jobs: number
+      readonly project: string
+    }
+  | { readonly type: 'cell-started'; readonly cell: CellName; readonly engine: string; readonly emulated: boolean }
+  | {
+      readonly type: 'cell-step'
+      readonly cell: CellName
+      /** "COPY dist/app /app", with the place in the Dockerfile. */
+      readonly step: string
+      readonly number: number
+      readonly total: number
+      readonly line?: number
+      readonly cached: boolean
+    }
+  | { readonly type: 'cell-log'; readonly cell: CellName; readonly text: string }
+  | {
+      readonly type: 'cell-ended'
+      readonly cell: CellName
+      readonly state: CellState
+      /** Why it was built or not: "src/api/main.js changed", "needs base, which failed". */
+      readonly reason: string
+      readonly digest?: string
+      readonly size?: number
+      readonly seconds: number
+      readonly failure?: Failure
+    }
+  /** Bytes on their way: a blob pulled or pushed, a big layer being written. `total` 0 when not known. */
+  | {
+      readonly type: 'transfer'
+      readonly id: string
+      readonly direction: 'pull' | 'push' | 'write'
+      readonly what: string
+      readonly current: number
+      readonly total: number
+      readonly done: boolean
+    }
+  | { readonly type: 'phase'; readonly phase: 'prepare' | 'build' | 'publish' | 'verify' }
+  | {
+      readonly type: 'tag'
+      readonly service: string
+      readonly reference: string
+      readonly digest: string
+      readonly state: TagState
+    }
+  | {
+      readonly type: 'verified'
+      readonly service: string
+      readonly where: string
+      readonly ok: boolean
+      readonly problems: readonly string[]
+    }
+  | { readonly type: 'warning'; readonly message: string; readonly cell?: CellName }
+  | { readonly type: 'run-ended'; readonly result: RunResult }
+
+/** One cell in the result file. */
+export interface CellResult extends CellName {
+  readonly state: CellState
+  readonly reason: string
+  readonly engine: string
+  readonly emulated: boolean
+  readonly digest?: string
+  readonly configDigest?: string
+  /** Bytes of manifest, config and layers, compressed. */
+  readonly size?: number
+  readonly seconds: number
+  readonly failure?: Failure
+}
+
+export interface ServiceResult {
+  readonly service: string
+  readonly image: string
+  /** Digest of the index, when every platform of the service is there. */
+  readonly digest?: string
+  readonly tags: readonly { readonly reference: string; readonly digest: string; readonly state: TagState }[]
+  /** Where it was read back, and what did not hold there. */
+  readonly verified: readonly { readonly where: string; readonly ok: boolean; readonly problems: readonly string[] }[]
+}
+
+/** `.archimage/result.json`; schema/result.schema.json describes it. */
+export interface RunResult {
+  readonly version: 1
+  readonly project: string
+  readonly started: string
+  readonly seconds: number
+  readonly complete: boolean
+  readonly exitCode: number
+  readonly cells: readonly CellResult[]
+  readonly services: readonly ServiceResult[]
+  readonly warnings: readonly string[]
+}
+
+export type Emit = (event: RunEvent) => void

@@ -1,0 +1,39 @@
+import type { Digest } from '../oci/digest.ts'
+import type { Descriptor, Manifest } from '../oci/manifest.ts'
+
+/** Bytes that can be produced again for another attempt; each call gives a fresh stream. */
+export type BodySource = () => ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>
+
+export interface TransferOptions {
+  readonly signal?: AbortSignal
+  /** Called with the number of bytes that have gone over so far. */
+  readonly progress?: (bytes: number) => void
+}
+
+/**
+ * One repository of images, wherever it is: a registry, the store, later layouts, archives and daemons. Everything that
+ * comes out is checked against digest and size while it streams; what is absent is `undefined`, not an exception.
+ */
+export interface Transport {
+  /** For messages: "registry 127.0.0.1:5000, repository demo/api". */
+  readonly name: string
+  /** The manifest that a tag or digest names, with its raw bytes. */
+  manifest(tagOrDigest: string, options?: TransferOptions): Promise<Manifest | undefined>
+  /** Its descriptor only. */
+  head(tagOrDigest: string, options?: TransferOptions): Promise<Descriptor | undefined>
+  hasBlob(descriptor: Descriptor, options?: TransferOptions): Promise<boolean>
+  blob(
+    descriptor: Descriptor,
+    options?: TransferOptions & { readonly start?: number },
+  ): Promise<ReadableStream<Uint8Array>>
+  /** `from`: names of repositories of the same registry that are known to have the blob; tried as mounts first. */
+  putBlob(
+    descriptor: Descriptor,
+    body: BodySource,
+    options?: TransferOptions & { readonly from?: readonly string[] },
+  ): Promise<'exists' | 'mounted' | 'uploaded'>
+  /** Without `tag` by digest only. */
+  putManifest(manifest: Manifest, tag?: string, options?: TransferOptions): Promise<Digest>
+  tags?(options?: TransferOptions): AsyncIterable<string>
+  deleteManifest?(tagOrDigest: string, options?: TransferOptions): Promise<boolean>
+}
