@@ -1,0 +1,5 @@
+fetch('version.txt')
+  .then(answer => answer.text())
+  .then(version => {
+    document.getElementById('version').textContent = version.trim()
+  })
