@@ -15,6 +15,9 @@ export interface Failure {
   readonly hint?: string
   readonly file?: string
   readonly line?: number
+  /** Where in `line` it begins, and the last line that belongs to it. */
+  readonly column?: number
+  readonly endLine?: number
   readonly excerpt?: readonly string[]
   readonly excerptLine?: number
   /** The last lines of the step's log, and where all of it is. */
@@ -51,6 +54,8 @@ export type RunEvent =
       readonly digest?: string
       readonly size?: number
       readonly seconds: number
+      /** The lower variant that a base image was taken for, when there was none of its own: "linux/arm/v6". */
+      readonly fallback?: string
       readonly failure?: Failure
     }
   /** Bytes on their way: a blob pulled or pushed, a big layer being written. `total` 0 when not known. */
@@ -92,6 +97,8 @@ export interface CellResult extends CellName {
   /** Bytes of manifest, config and layers, compressed. */
   readonly size?: number
   readonly seconds: number
+  /** The lower variant that a base image was taken for, when there was none of its own: "linux/arm/v6". */
+  readonly fallback?: string
   readonly failure?: Failure
 }
 
