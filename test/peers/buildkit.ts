@@ -1,0 +1,64 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { peerOrThrow } from './locate.ts'
+import { must, type Running, type RunOptions, removeFolder, run, start, temporaryFolder } from './process.ts'
+
+export interface BuildKit extends Running {
+  /** `unix:///…/buildkitd.sock`. */
+  readonly address: string
+  /** Folder of the daemon: `root` below it is its state. */
+  readonly folder: string
+  /** `buildctl …` against this daemon; gives standard output. */
+  buildctl(args: readonly string[], options?: RunOptions): Promise<string>
+  /** `buildx …` with a builder of its own (remote driver) that is already chosen. */
+  buildx(args: readonly string[], options?: RunOptions): Promise<string>
+}
+
+/**
+ * Starts buildkitd with its own root and socket in a temporary folder. `registries` are host:port names that speak plain HTTP;
+ * `mirror` answers for docker.io. Needs root.
+ */
+export async function startBuildKit(options: { registries?: string[]; mirror?: string } = {}): Promise<BuildKit> {
+  const folder = temporaryFolder('bk')
+  const address = `unix://${folder}/buildkitd.sock`
+  const plain = new Set([...(options.registries ?? []), ...(options.mirror ? [options.mirror] : [])])
+  const config = [
+    `root = "${folder}/root"`,
+    '[grpc]',
+    `address = ["${address}"]`,
+    '[worker.oci]',
+    'snapshotter = "overlayfs"',
+    'binary = "runc"',
+    '[worker.containerd]',
+    'enabled = false',
+    ...[...plain].flatMap(host => [`[registry."${host}"]`, 'http = true', 'insecure = true']),
+    ...(options.mirror ? ['[registry."docker.io"]', `mirrors = ["${options.mirror}"]`] : []),
+  ]
+  writeFileSync(join(folder, 'buildkitd.toml'), `${config.join('\n')}\n`)
+  const buildctl = [peerOrThrow('buildctl'), '--addr', address]
+  const running = await start([peerOrThrow('buildkitd'), '--config', join(folder, 'buildkitd.toml')], {
+    folder,
+    ready: async () => (await run([...buildctl, 'debug', 'workers'])).code === 0,
+    afterStop: () => removeFolder(folder),
+  })
+  const buildxEnv = {
+    BUILDX_CONFIG: join(folder, 'buildx'),
+    DOCKER_CONFIG: join(folder, 'docker'),
+    BUILDX_BUILDER: 'peer',
+    BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
+  }
+  let created: Promise<string> | undefined
+  return {
+    ...running,
+    address,
+    folder,
+    buildctl: (args, run) => must([...buildctl, ...args], run),
+    async buildx(args, run = {}) {
+      const buildx = peerOrThrow('buildx')
+      const env = { ...buildxEnv, ...run.env }
+      created ??= must([buildx, 'create', '--name', 'peer', '--driver', 'remote', address], { env: buildxEnv })
+      await created
+      return must([buildx, ...args], { ...run, env })
+    },
+  }
+}

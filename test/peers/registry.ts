@@ -1,0 +1,40 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { peerOrThrow } from './locate.ts'
+import { freePort, type Running, removeFolder, start, temporaryFolder } from './process.ts'
+
+export interface Registry extends Running {
+  /** `127.0.0.1:PORT`: the first part of a reference. */
+  readonly host: string
+  /** Folder of its storage, in the distribution project's layout. */
+  readonly storage: string
+}
+
+/** bcrypt of "secret", as htpasswd -B writes it. */
+const HTPASSWD = 'tester:$2b$04$pDbMRgiKl5sg/7r64cuHk.W1w9qsyIm.hd8FK718scOoGw8V3CtOS\n'
+
+/** Starts the distribution project's registry on loopback, plain HTTP. With `auth` it wants tester:secret (basic). */
+export async function startRegistry(options: { auth?: boolean; readOnly?: boolean } = {}): Promise<Registry> {
+  const folder = temporaryFolder('registry')
+  const storage = join(folder, 'storage')
+  const host = `127.0.0.1:${await freePort()}`
+  const config = {
+    version: '0.1',
+    log: { accesslog: { disabled: true }, level: 'warn' },
+    storage: {
+      filesystem: { rootdirectory: storage },
+      delete: { enabled: true },
+      maintenance: { readonly: { enabled: options.readOnly ?? false } },
+    },
+    http: { addr: host, secret: 'only for tests' },
+    ...(options.auth ? { auth: { htpasswd: { realm: 'tests', path: join(folder, 'htpasswd') } } } : {}),
+  }
+  writeFileSync(join(folder, 'htpasswd'), HTPASSWD)
+  writeFileSync(join(folder, 'config.yml'), JSON.stringify(config))
+  const running = await start([peerOrThrow('docker-registry'), 'serve', join(folder, 'config.yml')], {
+    folder,
+    ready: async () => (await fetch(`http://${host}/v2/`)).status === (options.auth ? 401 : 200),
+    afterStop: () => removeFolder(folder),
+  })
+  return { ...running, host, storage }
+}
