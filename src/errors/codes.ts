@@ -41,6 +41,7 @@ export const CODES = {
   // the environment
   STORE_OWNER: { exit: 3, about: 'the store belongs to somebody else' },
   STORE_BROKEN: { exit: 3, about: 'the store is damaged' },
+  STORE_BUSY: { exit: 3, about: 'another process is using the store' },
   NO_SPACE: { exit: 3, about: 'a disk is full' },
   PERMISSION: { exit: 3, about: 'the operating system refused access' },
   ENGINE_MISSING: { exit: 3, about: 'no engine here can do this' },

@@ -9,6 +9,17 @@ export interface Ref {
   readonly name: string
   readonly descriptor: Descriptor
   readonly origin: Origin
+  /** When the name got this descriptor (ISO 8601); other tools do not say. */
+  readonly stored?: string
+}
+
+/** Random reads of a blob; not checked against the digest. */
+export interface BlobFile {
+  readonly fd: number
+  readonly size: number
+  /** Reads up to `length` bytes at `position`; fewer at the end. */
+  read(position: number, length: number): Uint8Array
+  close(): void
 }
 
 /** A blob on its way into the store; it appears under its digest by rename at `commit`, or never. */

@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, lstatSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { ArchimageError, systemError } from '../errors/error.ts'
+
+/** Writes all of `bytes`: write(2) may write less, on pipes and on disks that fill up. */
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  let done = 0
+  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done)
+}
+
+/** A name that no other process picks; it shows which process it was. */
+export function temporaryName(): string {
+  return `${process.pid}-${randomBytes(6).toString('hex')}.tmp`
+}
+
+/**
+ * The file has the old content or all of the new one, whatever happens; throws NO_SPACE, PERMISSION. `through` is another
+ * directory of the same file system for the temporary file, which a killed process leaves behind.
+ */
+export function writeFileAtomic(path: string, bytes: Uint8Array | string, mode = 0o644, through?: string): void {
+  const temporary = join(through ?? dirname(path), `.${basename(path).slice(0, 100)}.${temporaryName()}`)
+  try {
+    const fd = openSync(temporary, 'wx', mode)
+    try {
+      writeAll(fd, typeof bytes === 'string' ? Buffer.from(bytes) : bytes)
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(temporary, path)
+  } catch (error) {
+    removeFile(temporary)
+    throw systemError(error, `writing ${path}`)
+  }
+}
+
+/** Unlinks if there is something; false when there was nothing, or it cannot be removed. */
+export function removeFile(path: string): boolean {
+  try {
+    unlinkSync(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Whether `path` is `root` or below it, by their names (links are not followed: see makeDirsInside). */
+export function isInside(root: string, path: string): boolean {
+  const way = relative(resolve(root), resolve(root, path))
+  return way === '' || !(way === '..' || way.startsWith(`..${sep}`) || isAbsolute(way))
+}
+
+/**
+ * Makes the directories from `root` (which exists) down to `path`, refusing to pass through a link or a file: nothing is
+ * ever made outside of `root`. Throws PERMISSION, NO_SPACE, or CONTEXT_INVALID for a way that leads out.
+ */
+export function makeDirsInside(root: string, path: string, mode = 0o755): string {
+  const target = resolve(root, path)
+  if (!isInside(root, target))
+    throw new ArchimageError('CONTEXT_INVALID', `${path} leads out of ${root}`, {
+      hint: 'paths may not climb above the directory that they belong to',
+    })
+  let at = resolve(root)
+  for (const part of relative(at, target).split(sep).filter(Boolean)) {
+    at = join(at, part)
+    const stat = lstatSync(at, { throwIfNoEntry: false })
+    if (stat?.isDirectory()) continue
+    if (stat !== undefined)
+      throw new ArchimageError(
+        'CONTEXT_INVALID',
+        `${at} is a ${stat.isSymbolicLink() ? 'link' : 'file'} where a directory is needed`,
+        { hint: 'remove it, or choose another destination' },
+      )
+    makeDir(at, mode)
+  }
+  return target
+}
+
+/** mkdir that does not mind when the directory is there already. */
+export function makeDir(path: string, mode = 0o755): void {
+  try {
+    mkdirSync(path, { mode })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' && lstatSync(path).isDirectory()) return
+    throw systemError(error, `making ${path}`)
+  }
+}

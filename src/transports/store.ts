@@ -1,0 +1,80 @@
+import { cancelled, isArchimageError } from '../errors/error.ts'
+import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts'
+import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
+import type { Store } from '../store/store.ts'
+import type { Origin } from '../store/types.ts'
+import type { Transport } from './transport.ts'
+
+/**
+ * A repository of the store: `repository` is its whole name (`docker.io/library/nginx`), `origin` how tags that are put
+ * here came about.
+ */
+export function storeTransport(store: Store, repository: string, origin: Origin = 'tagged'): Transport {
+  const prefix = `${repository}:`
+  const find = (tagOrDigest: string): Descriptor | undefined => {
+    if (!isDigest(tagOrDigest)) return store.ref(prefix + tagOrDigest)?.descriptor
+    if (!store.has(tagOrDigest)) return undefined
+    return store.refs().find(ref => ref.descriptor.digest === tagOrDigest)?.descriptor ?? readDescriptor(tagOrDigest)
+  }
+  const readDescriptor = (digest: Digest): Descriptor => describe(store.manifest(digest))
+  const absent = <T>(work: () => T): T | undefined => {
+    try {
+      return work()
+    } catch (error) {
+      if (isArchimageError(error) && error.code === 'NOT_FOUND') return undefined
+      throw error
+    }
+  }
+  const tags = (): string[] =>
+    store
+      .refs()
+      .filter(ref => ref.name.startsWith(prefix))
+      .map(ref => ref.name.slice(prefix.length))
+      .filter(tag => !tag.includes('/'))
+
+  return {
+    name: `store ${store.root}, repository ${repository}`,
+    manifest: async (tagOrDigest): Promise<Manifest | undefined> => {
+      if (isDigest(tagOrDigest)) return absent(() => store.manifest(tagOrDigest))
+      const found = find(tagOrDigest)
+      return found && absent(() => store.manifest(found.digest, found.mediaType))
+    },
+    head: async tagOrDigest => absent(() => find(tagOrDigest)),
+    hasBlob: async ({ digest, size }) => store.has(digest, size),
+    blob: async (descriptor, options) => store.open(descriptor, { start: options?.start ?? 0 }),
+    putBlob: async (descriptor, body, options = {}) => {
+      if (store.has(descriptor.digest, descriptor.size)) return 'exists'
+      const { signal, progress } = options
+      const writer = store.create(algorithmOf(descriptor.digest))
+      let done = 0
+      try {
+        for await (const chunk of await body()) {
+          if (signal?.aborted) throw cancelled(signal.reason)
+          writer.write(chunk)
+          done += chunk.length
+          if (done > descriptor.size) break
+          progress?.(done)
+        }
+      } catch (error) {
+        writer.abort()
+        throw error
+      }
+      writer.commit(descriptor)
+      return 'uploaded'
+    },
+    putManifest: async (manifest, tag) => {
+      const digest = store.put(manifest.raw, algorithmOf(manifest.digest))
+      if (tag !== undefined) store.tag(prefix + tag, describe(manifest), origin)
+      return digest
+    },
+    tags: async function* () {
+      yield* tags()
+    },
+    deleteManifest: async tagOrDigest => {
+      if (!isDigest(tagOrDigest)) return store.untag(prefix + tagOrDigest)
+      const gone = tags().filter(tag => find(tag)?.digest === tagOrDigest)
+      for (const tag of gone) store.untag(prefix + tag)
+      return gone.length > 0
+    },
+  }
+}
