@@ -18,6 +18,8 @@ export interface Heredoc {
   readonly expand: boolean
   /** `<<-`: leading tabs were removed from `content` already. */
   readonly chomp: boolean
+  /** As it stands in the file, where `chomp` changed it (BuildKit hands this to a shell that gets `<<-` itself). */
+  readonly raw?: string
   readonly fd: number
   readonly range: Range
 }
@@ -39,6 +41,8 @@ interface Base {
   readonly heredocs: readonly Heredoc[]
   /** Comment lines directly above, without "#". */
   readonly comments: readonly string[]
+  /** Numbers of the empty lines inside its continuations, if any (rule NoEmptyContinuation). */
+  readonly emptyLines?: readonly number[]
 }
 
 /** Words of all kinds here are raw: quotes and variables as written; `expandWord` makes the value. */
@@ -47,6 +51,8 @@ export type FromInstruction = Base & {
   readonly image: string
   readonly platform?: string
   readonly name?: string
+  /** `AS` and the name as they were written. */
+  readonly alias?: { readonly as: string; readonly name: string }
 }
 export type ArgInstruction = Base & {
   readonly kind: 'arg'

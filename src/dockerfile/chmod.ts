@@ -1,8 +1,7 @@
 /** One step of a symbolic mode; `bits` are those of a 12-bit mode. */
 type Step =
-  | { readonly op: '+' | '-'; readonly bits: number }
-  /** Execute bits, for directories and what had one before. */
-  | { readonly op: 'X'; readonly bits: number }
+  /** `X`: execute bits, for directories and what had one before. */
+  | { readonly op: '+' | '-' | 'X'; readonly bits: number }
   /** Copies the three bits of `from` to the classes in `to` (a mask of r bits). */
   | { readonly op: 'copy'; readonly from: 'u' | 'g' | 'o'; readonly to: number; readonly how: string }
 
@@ -81,10 +80,10 @@ export function applyChmod(mode: number, isDirectory: boolean, parsed: Chmod): n
   const before = mode & 0o7777
   let after = before
   for (const step of parsed.symbolic) {
-    if (step.op === '+') after |= step.bits
-    else if (step.op === '-') after &= ~step.bits
-    else if (step.op === 'X') after |= isDirectory || (before & 0o111) !== 0 ? step.bits : 0
-    else {
+    if (step.op !== 'copy') {
+      if (step.op === '-') after &= ~step.bits
+      else if (step.op === '+' || isDirectory || (before & 0o111) !== 0) after |= step.bits
+    } else {
       const value = (after >> SHIFT[step.from]!) & 0o7
       for (const name of ['u', 'g', 'o'])
         if ((step.to & READ[name]!) !== 0) {
