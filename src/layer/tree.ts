@@ -41,6 +41,8 @@ export class Tree {
   readonly caseInsensitive: boolean
   #owner: object = {}
   #root: Dir
+  /** The directory that was written to last: entries mostly come directory by directory. */
+  #last: { readonly path: string; readonly dir: Dir } | undefined
 
   constructor(options: { readonly caseInsensitive?: boolean } = {}) {
     this.caseInsensitive = options.caseInsensitive ?? false
@@ -52,6 +54,7 @@ export class Tree {
     const copy = new Tree({ caseInsensitive: this.caseInsensitive })
     copy.#root = this.#root
     this.#owner = {}
+    this.#last = undefined
     return copy
   }
 
@@ -72,38 +75,48 @@ export class Tree {
   }
 
   /**
-   * Puts an entry, making missing parents (0755, root). A directory put over a directory keeps the children; anything
-   * else replaces what was there. Follows no links: throws STEP_FAILED when a parent is not a directory.
+   * Puts an entry, making missing parents (0755, root), and returns what was there. A directory put over a directory
+   * keeps the children; anything else replaces what was there. Follows no links: throws STEP_FAILED when a parent is not
+   * a directory.
    */
-  put(path: string, entry: Entry): void {
-    const parts = split(path)
-    const name = parts.pop()
-    if (name === undefined) {
-      if (entry.type !== 'dir') throw notDirectory(path, '')
-      this.#own(parts, path).entry = entry
-      return
+  put(path: string, entry: Entry): Entry | undefined {
+    if (path === '') {
+      if (entry.type !== 'dir') throw notDirectory('', '')
+      const before = this.#root.entry
+      this.#own('').entry = entry
+      return before
     }
-    const dir = this.#own(parts, path)
+    const slash = path.lastIndexOf('/')
+    const dir = this.#own(slash < 0 ? '' : path.slice(0, slash))
+    const name = path.slice(slash + 1)
     const key = this.#key(name)
-    const before = dir.children.get(key)
-    if (before === undefined) dir.sorted = undefined
-    const kept = before?.name ?? name
-    if (entry.type !== 'dir') dir.children.set(key, { name: kept, node: entry })
-    else {
-      const children = before?.node instanceof Dir ? before.node.children : undefined
-      if (before?.node instanceof Dir && before.node.owner === this.#owner) before.node.entry = entry
-      else dir.children.set(key, { name: kept, node: new Dir(this.#owner, entry, children) })
+    const child = dir.children.get(key)
+    const before = child?.node
+    if (child === undefined) dir.sorted = undefined
+    const kept = child?.name ?? name
+    if (entry.type !== 'dir') {
+      if (before instanceof Dir) this.#last = undefined
+      dir.children.set(key, { name: kept, node: entry })
+      return before && entryOf(before)
     }
+    if (!(before instanceof Dir)) {
+      dir.children.set(key, { name: kept, node: new Dir(this.#owner, entry) })
+      return before
+    }
+    const old = before.entry
+    if (before.owner === this.#owner) before.entry = entry
+    else dir.children.set(key, { name: kept, node: new Dir(this.#owner, entry, before.children) })
+    return old
   }
 
   /** Removes what is at `path` with everything below it; false when there was nothing. The root cannot be removed. */
   remove(path: string): boolean {
     if (path === '' || this.#find(path) === undefined) return false
-    const parts = split(path)
-    const name = parts.pop()!
-    const dir = this.#own(parts, path)
+    const slash = path.lastIndexOf('/')
+    const dir = this.#own(slash < 0 ? '' : path.slice(0, slash))
     dir.sorted = undefined
-    return dir.children.delete(this.#key(name))
+    this.#last = undefined
+    return dir.children.delete(this.#key(path.slice(slash + 1)))
   }
 
   /**
@@ -169,11 +182,12 @@ export class Tree {
     return node
   }
 
-  /** The directory at `parts` as this tree's own, copied or made where it is not. */
-  #own(parts: readonly string[], path: string): Dir {
+  /** The directory at `path` as this tree's own, copied or made where it is not. */
+  #own(path: string): Dir {
+    if (this.#last?.path === path) return this.#last.dir
     if (this.#root.owner !== this.#owner) this.#root = new Dir(this.#owner, this.#root.entry, this.#root.children)
     let dir = this.#root
-    for (const part of parts) {
+    for (const part of split(path)) {
       const key = this.#key(part)
       const child = dir.children.get(key)
       let next = child?.node
@@ -188,6 +202,7 @@ export class Tree {
       }
       dir = next
     }
+    this.#last = { path, dir }
     return dir
   }
 }
@@ -195,7 +210,10 @@ export class Tree {
 const split = (path: string): string[] => (path === '' ? [] : path.split('/'))
 
 function notDirectory(path: string, part: string): ArchimageError {
-  return new ArchimageError('STEP_FAILED', `cannot write /${path}: "${part || '/'}" is not a directory in the image`)
+  return new ArchimageError(
+    'STEP_FAILED',
+    `cannot write into /${path}: "${part || '/'}" is not a directory in the image`,
+  )
 }
 
 function sortedNames(dir: Dir): readonly string[] {

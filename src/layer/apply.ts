@@ -1,0 +1,72 @@
+import { ArchimageError } from '../errors/error.ts'
+import type { Entry } from './entry.ts'
+import type { LayerIndex } from './index.ts'
+import type { Tree } from './tree.ts'
+
+/**
+ * Changes `tree` as unpacking the layer over it would (image-spec, layer.md, applying changesets; details as containerd):
+ * directories on the way are followed through links inside the root, directories merge, anything else is replaced,
+ * whiteouts hide only what lower layers brought, the root's own entry is ignored. Throws TAR_INVALID for a hard link to
+ * nothing or an entry below a file.
+ */
+export function applyLayer(tree: Tree, index: LayerIndex): void {
+  // what this layer brought, with the parents: whiteouts spare it, in whatever order they come
+  const own = index.entries.some(record => record.kind !== 'entry') ? new Set<string>() : undefined
+  const key = (path: string) => (tree.caseInsensitive ? path.toLowerCase() : path)
+  const parents = new Map<string, string>()
+  const bad = (path: string, reason: string) =>
+    new ArchimageError('TAR_INVALID', `layer ${index.diffId}: "${path}" ${reason}`)
+
+  const placed = (path: string): string => {
+    const slash = path.lastIndexOf('/')
+    if (slash < 0) return path
+    const dir = path.slice(0, slash)
+    let found = parents.get(dir)
+    if (found === undefined) {
+      const { path: real, entry } = tree.resolve(dir)
+      if (entry !== undefined && entry.type !== 'dir') throw bad(path, 'is below something that is not a directory')
+      found = real
+      parents.set(dir, found)
+    }
+    return found === '' ? path.slice(slash + 1) : found + path.slice(slash)
+  }
+
+  const put = (path: string, entry: Entry): void => {
+    const before = tree.put(path, entry)
+    // the way to places below may be another one now
+    if (before !== undefined ? before.type !== entry.type : entry.type === 'symlink') parents.clear()
+    if (own === undefined) return
+    for (let at = key(path); at !== '' && !own.has(at); at = at.slice(0, Math.max(0, at.lastIndexOf('/')))) own.add(at)
+  }
+
+  const hide = (path: string): void => {
+    if (own?.has(key(path))) hideInside(path)
+    else tree.remove(path)
+  }
+  const hideInside = (path: string): void => {
+    for (const name of tree.list(path)) hide(path === '' ? name : `${path}/${name}`)
+  }
+
+  for (const [number, { path, kind, entry, link }] of index.entries.entries()) {
+    if (kind === 'opaque') {
+      hideInside(tree.resolve(path).path)
+      parents.clear()
+    } else if (kind === 'whiteout') {
+      hide(placed(path))
+      parents.clear()
+    } else if (link !== undefined) {
+      const from = placed(path)
+      const to = placed(link)
+      const target = tree.lookup(to)
+      if (target === undefined) throw bad(path, `is a hard link to "${link}", which does not exist`)
+      if (target.type === 'dir') throw bad(path, `is a hard link to the directory "${link}"`)
+      const shared =
+        target.inode === undefined ? { ...target, inode: `${index.diffId.slice(7, 23)}:${number}` } : target
+      if (shared !== target) tree.put(to, shared)
+      if (from !== to) put(from, shared)
+    } else if (path !== '') {
+      const bytes = index.files?.[path]
+      put(placed(path), bytes === undefined ? entry! : { ...entry!, content: { kind: 'bytes', bytes } })
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { ArchimageError, systemError } from '../errors/error.ts'
+
+// no waiting for a FIFO, and no leaving the context through a link, should the file have been replaced meanwhile
+const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
+
+/** A regular file of this machine, read from its beginning. */
+export class HostFile {
+  readonly #fd: number
+  readonly #path: string
+  #offset = 0
+
+  private constructor(fd: number, path: string) {
+    this.#fd = fd
+    this.#path = path
+  }
+
+  /** Throws CONTEXT_CHANGED when there is no such file any more, PERMISSION. `path` is its name in the image. */
+  static open(name: string | Buffer, path: string): HostFile {
+    try {
+      return new HostFile(openSync(name, FLAGS), String(name))
+    } catch (error) {
+      const { code } = error as { code?: string }
+      if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP' || code === 'ENXIO')
+        throw new ArchimageError('CONTEXT_CHANGED', `${name} vanished or was replaced while /${path} was being built`, {
+          hint: 'build again when nothing writes there',
+          cause: error,
+        })
+      throw systemError(error, `reading ${name}`)
+    }
+  }
+
+  /** Reads up to `count` bytes, fewer only at the end of the file. */
+  read(into: Uint8Array, count: number): number {
+    let done = 0
+    try {
+      while (done < count) {
+        const got = readSync(this.#fd, into, done, count - done, this.#offset)
+        if (got === 0) break
+        done += got
+        this.#offset += got
+      }
+    } catch (error) {
+      throw systemError(error, `reading ${this.#path}`)
+    }
+    return done
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
+}
