@@ -1,0 +1,398 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
+import { httpFetch } from '../sys/http-client.ts'
+import { Answer, Watch } from './answer.ts'
+import { Authenticator, type Scope } from './auth.ts'
+import { parseChallenges } from './challenge.ts'
+import type { Environment } from './config.ts'
+import type { Credentials } from './credentials.ts'
+import {
+  badAnswer,
+  type Doing,
+  isCertificateProblem,
+  networkCode,
+  parseProblems,
+  refusal,
+  unreachable,
+} from './failures.ts'
+import { Host } from './host.ts'
+import { isLinkLocal, isLoopback, proxyFor } from './proxy.ts'
+
+/** What a request sends: bytes, or a stream of so many bytes. Made anew for each attempt. */
+export type RequestBody = Uint8Array | { readonly stream: ReadableStream<Uint8Array>; readonly size: number }
+
+export interface RegistryRequest {
+  readonly host: Host
+  readonly method: string
+  /** A path on the host (`/v2/…`), or an absolute URL that the registry named. */
+  readonly url: string | URL
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: () => Promise<RequestBody> | RequestBody
+  readonly scopes: readonly Scope[]
+  readonly doing: Doing
+  readonly signal?: AbortSignal | undefined
+  readonly progress?: ((bytes: number) => void) | undefined
+  /** For token servers: neither credentials nor challenges. */
+  readonly plain?: boolean
+  /** Attempts when the answer or the network is bad; 1 where the caller has a better way to try again. */
+  readonly attempts?: number
+}
+
+/** Times in milliseconds. */
+export interface Tuning {
+  readonly attempts: number
+  /** First pause before trying again; doubled each time. */
+  readonly backoff: number
+  /** Longest pause, whatever Retry-After says. */
+  readonly longestWait: number
+  /** Longest silence of a peer that is sending or receiving. */
+  readonly idle: number
+  /** The same for a host that never answered before. */
+  readonly connect: number
+  /** For the answer to an upload: registries move big blobs between buckets before they answer. */
+  readonly finish: number
+}
+
+export const TUNING: Tuning = {
+  attempts: 6,
+  backoff: 250,
+  longestWait: 60_000,
+  idle: 60_000,
+  connect: 30_000,
+  finish: 600_000,
+}
+
+export interface ClientOptions {
+  readonly credentials: Credentials
+  readonly insecure: (registry: string) => boolean
+  readonly env: Environment
+  readonly offline: boolean
+  readonly signal: AbortSignal | undefined
+  readonly warn: (message: string) => void
+  readonly tuning: Tuning
+}
+
+const RETRY = new Set([408, 429, 499, 500, 502, 503, 504, 522])
+/** With these the host is in trouble, not the request: all wait. */
+const SHARED = new Set([429, 502, 503])
+const MAX_ERROR_BODY = 64 * 1024
+const MAX_REDIRECTS = 10
+
+/** HTTP to registries: scheme, TLS, proxies, credentials, redirects, retries. One for a whole run. */
+export class Client {
+  readonly tuning: Tuning
+  readonly #options: ClientOptions
+  readonly #auth: Authenticator
+  readonly #hosts = new Map<string, Host>()
+  readonly #warned = new Set<string>()
+
+  constructor(options: ClientOptions) {
+    this.#options = options
+    this.tuning = options.tuning
+    this.#auth = new Authenticator({
+      credentials: options.credentials,
+      insecure: options.insecure,
+      send: ({ body, ...rest }) =>
+        this.request({
+          ...rest,
+          ...(body === undefined ? {} : { body: () => body }),
+          host: this.host(rest.url.host),
+          scopes: [],
+          plain: true,
+        }),
+    })
+  }
+
+  host(registry: string, insecure = false): Host {
+    let host = this.#hosts.get(registry)
+    if (host === undefined) {
+      host = new Host(registry, { insecure: insecure || this.#options.insecure(registry), env: this.#options.env })
+      this.#hosts.set(registry, host)
+    }
+    return host
+  }
+
+  /** The answer, whatever its status; bad ones only after the attempts are used up. Throws REGISTRY_UNREACHABLE and kin. */
+  async request(request: RegistryRequest): Promise<Answer> {
+    const { host, doing } = request
+    const signal = this.#signal(request.signal)
+    if (this.#options.offline)
+      throw new ArchimageError('OFFLINE', `registry ${doing.registry}: ${doing.what}: the network is forbidden`, {
+        hint: 'run without --offline once, so that the store has what is needed',
+        details: { registry: doing.registry, repository: doing.repository },
+      })
+    const most = request.attempts ?? this.tuning.attempts
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await host.ready(signal)
+        const answer = await this.#authorized(request, signal)
+        answer.attempts = attempt
+        if (!request.plain && attempt < most && (await this.#wrongScheme(host, answer)) && host.switchScheme()) continue
+        host.answered = true
+        if (!RETRY.has(answer.status) || attempt >= most) return answer
+        const wait = this.#retryAfter(answer) ?? this.#backoff(attempt)
+        await answer.drain()
+        await this.#pause(host, wait, SHARED.has(answer.status), signal)
+      } catch (error) {
+        if (signal?.aborted) throw cancelled(signal.reason)
+        if (isArchimageError(error)) throw error
+        const { cause, authority } = error instanceof Unreached ? error : { cause: error, authority: host.authority }
+        if (!(error instanceof Unreached)) throw error
+        if (authority === host.authority && attempt < most && (host.switchScheme(cause) || host.addSystemRoots(cause)))
+          continue
+        if (attempt >= most || !this.#worthwhile(host, cause, attempt))
+          throw unreachable(doing, authority, cause, attempt)
+        await this.#pause(host, this.#backoff(attempt), true, signal)
+      }
+    }
+  }
+
+  /** The error for an answer that the caller cannot use. Reads its body. */
+  async refusal(request: Pick<RegistryRequest, 'doing' | 'host'>, answer: Answer): Promise<ArchimageError> {
+    let body: Uint8Array | undefined
+    try {
+      body = await answer.bytes(MAX_ERROR_BODY)
+    } catch {
+      // The status alone has to do.
+    }
+    const problems = parseProblems(body ?? new Uint8Array(), answer.headers.get('content-type') ?? '')
+    const source = this.#auth.source(request.host)
+    return refusal(request.doing, answer.status, problems, {
+      anonymous: answer.anonymous,
+      attempts: answer.attempts,
+      ...(source === undefined ? {} : { credentialSource: source }),
+    })
+  }
+
+  #signal(own: AbortSignal | undefined): AbortSignal | undefined {
+    const run = this.#options.signal
+    return own === undefined || run === undefined || own === run ? (own ?? run) : AbortSignal.any([own, run])
+  }
+
+  async #wrongScheme(host: Host, answer: Answer): Promise<boolean> {
+    if (host.settled) return false
+    // Go, nginx and Apache say this when they are spoken to in the clear on a TLS port.
+    if (answer.status === 400) {
+      const text = Buffer.from((await answer.bytes(MAX_ERROR_BODY)) ?? []).toString('latin1')
+      if (/HTTP request (was sent )?to (an )?HTTPS|plain HTTP to an SSL/i.test(text)) return true
+    }
+    host.settle()
+    return false
+  }
+
+  #worthwhile(host: Host, error: unknown, attempt: number): boolean {
+    const code = networkCode(error)
+    if (isCertificateProblem(error) || code === 'EPROTO' || code.startsWith('ERR_')) return false
+    if (code === 'ECONNREFUSED' || code === 'ConnectionRefused' || code === 'ENOTFOUND') return host.answered
+    if (code === 'ETIMEDOUT' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH') return host.answered || attempt < 2
+    return code !== ''
+  }
+
+  #backoff(attempt: number): number {
+    return Math.min(this.tuning.backoff * 2 ** (attempt - 1), 20_000) * (0.75 + Math.random() * 0.5)
+  }
+
+  /** Seconds or an HTTP date (RFC 9110 §10.2.3). */
+  #retryAfter(answer: Answer): number | undefined {
+    const text = answer.headers.get('retry-after')
+    if (text === null) return undefined
+    const wait = /^\s*\d+\s*$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+    return Number.isNaN(wait) ? undefined : Math.min(Math.max(wait, 0), this.tuning.longestWait)
+  }
+
+  async #pause(host: Host, wait: number, shared: boolean, signal: AbortSignal | undefined): Promise<void> {
+    if (wait >= 5000) this.#warn(`registry ${host.registry} asks for a pause of ${Math.round(wait / 1000)} s`)
+    if (shared) host.hold(wait)
+    else await sleep(wait, undefined, signal ? { signal } : {})
+  }
+
+  #warn(message: string): void {
+    if (this.#warned.has(message)) return
+    this.#warned.add(message)
+    this.#options.warn(message)
+  }
+
+  async #authorized(request: RegistryRequest, signal: AbortSignal | undefined): Promise<Answer> {
+    const { host } = request
+    const who = { host, scopes: request.scopes, doing: request.doing, ...(signal === undefined ? {} : { signal }) }
+    let header = request.plain ? undefined : await this.#auth.header(who)
+    for (let round = 0; ; round++) {
+      const answer = await this.#follow(request, header, signal)
+      answer.anonymous = header === undefined
+      if (request.plain || answer.status !== 401 || answer.url.origin !== host.origin || round === 2) return answer
+      let challenges = parseChallenges(answer.headers.get('www-authenticate') ?? '')
+      // gcr.io leaves the challenge out on paths of repositories.
+      if (challenges.length === 0 && header === undefined) challenges = await this.#ping(request, signal)
+      const next = await this.#auth.respond(who, challenges, answer.url, header)
+      if (next === undefined || next === header) return answer
+      await answer.drain()
+      header = next
+    }
+  }
+
+  async #ping(request: RegistryRequest, signal: AbortSignal | undefined) {
+    const { body: _body, progress: _progress, ...rest } = request
+    const answer = await this.#follow({ ...rest, method: 'GET', url: '/v2/', headers: {} }, undefined, signal)
+    await answer.drain()
+    return parseChallenges(answer.headers.get('www-authenticate') ?? '')
+  }
+
+  /** Follows redirects. Credentials only ever go to the registry's own origin. */
+  async #follow(
+    request: RegistryRequest,
+    header: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Answer> {
+    const { host, method, doing } = request
+    const reading = method === 'GET' || method === 'HEAD'
+    let url = typeof request.url === 'string' ? new URL(host.url(request.url)) : request.url
+    for (let hop = 0; ; hop++) {
+      const { authorization, ...others } = request.headers ?? {}
+      const first = hop === 0 && authorization !== undefined ? { authorization } : {}
+      const own = header !== undefined && url.origin === host.origin ? { authorization: header } : first
+      const answer = await this.#send(request, url, { ...others, ...own }, signal)
+      const { status } = answer
+      const moved =
+        status === 307 || status === 308 || (reading && (status === 301 || status === 302 || status === 303))
+      const location = answer.headers.get('location')
+      if (!moved || location === null) return answer
+      if (hop === MAX_REDIRECTS) throw badAnswer(doing, `more than ${MAX_REDIRECTS} redirects`)
+      url = this.resolve(location, answer.url, request)
+      await answer.drain()
+    }
+  }
+
+  /** Checks an address that the registry names: never down from HTTPS, never from elsewhere to this machine. */
+  resolve(location: string, from: URL, { doing, host }: Pick<RegistryRequest, 'doing' | 'host'>): URL {
+    let url: URL
+    try {
+      url = new URL(location, from)
+    } catch {
+      throw badAnswer(doing, `it points to "${location.slice(0, 200)}", which is not a URL`)
+    }
+    if (url.protocol !== 'https:' && url.protocol !== 'http:')
+      throw badAnswer(doing, `it points to ${url.protocol}//${url.host}, which is not a web address`)
+    if (url.protocol === 'http:' && from.protocol === 'https:')
+      throw badAnswer(
+        doing,
+        `it points from HTTPS down to http://${url.host}`,
+        'a proxy before the registry has to pass X-Forwarded-Proto: https on',
+      )
+    if (!host.loopback && (isLoopback(url.hostname) || isLinkLocal(url.hostname)))
+      throw badAnswer(doing, `it points to ${url.host}, which is on this machine or in its cloud`)
+    url.username = ''
+    url.password = ''
+    return url
+  }
+
+  async #send(
+    request: RegistryRequest,
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<Answer> {
+    const body = await request.body?.()
+    const size = body instanceof Uint8Array ? body.byteLength : body?.size
+    const target = url.host === request.host.authority ? request.host : this.host(url.host)
+    const gate = body !== undefined && !(body instanceof Uint8Array) ? target.uploads : target.requests
+    const watch = new Watch(signal)
+    const source: Source = { answered: false }
+    const outgoing =
+      body === undefined || body instanceof Uint8Array ? body : this.#outgoing(body, watch, source, request)
+    await gate.enter()
+    try {
+      watch.arm(target.answered ? this.tuning.idle : this.tuning.connect)
+      const proxy = proxyFor(url, this.#options.env)
+      const response = await httpFetch({
+        method: request.method,
+        url: url.href,
+        headers: {
+          'user-agent': 'archimage',
+          'accept-encoding': 'identity',
+          ...headers,
+          ...(size === undefined ? {} : { 'content-length': String(size) }),
+        },
+        ...(outgoing === undefined ? {} : { body: outgoing }),
+        signal: watch.signal,
+        ...(url.protocol === 'https:' && target.tls !== undefined ? { tls: target.tls } : {}),
+        ...(proxy === undefined ? {} : { proxy }),
+      })
+      source.answered = true
+      target.answered = true
+      watch.pause()
+      const warning = /^299 \S+ "((?:[^"\\]|\\.){1,500})"/.exec(response.headers.get('warning') ?? '')?.[1]
+      if (warning !== undefined) this.#warn(`registry ${target.registry} says: ${warning.replace(/\p{Cc}/gu, ' ')}`)
+      return new Answer(response, url, watch, this.tuning.idle)
+    } catch (error) {
+      watch.end()
+      source.answered = true
+      if (outgoing instanceof ReadableStream) outgoing.cancel().catch(() => {})
+      if (source.failure !== undefined) throw source.failure.error
+      const told = watch.explain(error)
+      throw isArchimageError(told) ? told : new Unreached(target.authority, told)
+    } finally {
+      gate.leave()
+    }
+  }
+
+  /** Counts what goes out, and watches the other side only while it is its turn. */
+  #outgoing(
+    body: { readonly stream: ReadableStream<Uint8Array>; readonly size: number },
+    watch: Watch,
+    source: Source,
+    request: RegistryRequest,
+  ): ReadableStream<Uint8Array> {
+    const reader = body.stream.getReader()
+    const { idle, finish } = this.tuning
+    let sent = 0
+    const fail = (error: unknown): never => {
+      source.failure = { error }
+      throw error
+    }
+    return new ReadableStream<Uint8Array>(
+      {
+        async pull(controller) {
+          watch.pause()
+          const { done, value } = await reader.read().catch(fail)
+          sent += value?.byteLength ?? 0
+          if (sent > body.size || (done && sent < body.size)) {
+            reader.cancel().catch(() => {})
+            fail(
+              new ArchimageError(
+                'DIGEST_MISMATCH',
+                `${request.doing.what}: the source has ${done ? sent : 'more'} bytes, ${body.size} were promised`,
+                { hint: 'the source changed or is damaged' },
+              ),
+            )
+          }
+          // An early refusal ends the exchange while the source is still being asked.
+          if (!source.answered) watch.arm(sent === body.size ? finish : idle)
+          if (done) {
+            controller.close()
+            return
+          }
+          controller.enqueue(value)
+          request.progress?.(sent)
+        },
+        cancel: reason => reader.cancel(reason),
+      },
+      { highWaterMark: 0 },
+    )
+  }
+}
+
+/** What happens to the body that a request sends. */
+interface Source {
+  failure?: { readonly error: unknown }
+  answered: boolean
+}
+
+/** The network failed on the way to a host, which after a redirect need not be the registry. */
+class Unreached extends Error {
+  readonly authority: string
+
+  constructor(authority: string, cause: unknown) {
+    super(`${authority} cannot be reached`, { cause })
+    this.authority = authority
+  }
+}

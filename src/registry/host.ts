@@ -1,0 +1,152 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Digest } from '../oci/digest.ts'
+import { allRoots, type TlsSettings } from '../sys/http-client.ts'
+import { readCertificates } from './certs.ts'
+import type { Environment } from './config.ts'
+import { isCertificateProblem, networkCode } from './failures.ts'
+import { isLoopback } from './proxy.ts'
+
+/** How a host wants to be asked, as it said in a 401. */
+export type HostChallenge =
+  | { readonly kind: 'basic' }
+  | { readonly kind: 'bearer'; readonly realm: URL; readonly service: string | undefined }
+
+/** At most `limit` holders at a time; others wait in order. */
+export class Gate {
+  #free: number
+  readonly #waiting: (() => void)[] = []
+
+  constructor(limit: number) {
+    this.#free = limit
+  }
+
+  async enter(): Promise<void> {
+    if (this.#free > 0) this.#free--
+    else await new Promise<void>(resolve => this.#waiting.push(resolve))
+  }
+
+  leave(): void {
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#free++
+    else next()
+  }
+}
+
+/** What is known of one host during a run: how to reach it, what it asked for, how long it wants to be left alone. */
+export class Host {
+  /** As it stands in references: `docker.io`. */
+  readonly registry: string
+  /** As it stands in URLs: `registry-1.docker.io`. */
+  readonly authority: string
+  readonly loopback: boolean
+  readonly insecure: boolean
+  /** Uploads have a gate of their own: the body of one may come from a download from the same host. */
+  readonly requests = new Gate(16)
+  readonly uploads = new Gate(8)
+  /** Repositories of this host that hold a blob, as this run has seen. */
+  readonly holders = new Map<Digest, Set<string>>()
+  /** Uploads on their way, by digest: whoever needs the same blob elsewhere waits and mounts. */
+  readonly uploading = new Map<Digest, Promise<unknown>>()
+  challenge: HostChallenge | undefined
+  /** Uploads in one PUT were refused: `patch` sends one PATCH, `pieces` several small ones. */
+  upload: 'put' | 'patch' | 'pieces' = 'put'
+  /** It answered at least once in this run. */
+  answered = false
+  /** For mirrors: not to be tried again in this run. */
+  dead = false
+  #scheme: 'http' | 'https'
+  readonly #alternative: 'http' | 'https' | undefined
+  #settled = false
+  #notBefore = 0
+  #tls: TlsSettings | undefined | null = null
+  readonly #env: Environment
+
+  constructor(registry: string, options: { readonly insecure: boolean; readonly env: Environment }) {
+    this.registry = registry
+    this.authority = registry === 'docker.io' ? 'registry-1.docker.io' : registry
+    this.insecure = options.insecure
+    this.#env = options.env
+    const hostname = new URL(`http://${this.authority}`).hostname
+    this.loopback = isLoopback(hostname)
+    this.#scheme = this.loopback ? 'http' : 'https'
+    this.#alternative = this.loopback ? 'https' : this.insecure ? 'http' : undefined
+  }
+
+  get origin(): string {
+    return new URL(this.url('/')).origin
+  }
+
+  url(path: string): string {
+    return `${this.#scheme}://${this.authority}${path}`
+  }
+
+  get settled(): boolean {
+    return this.#settled || this.#alternative === undefined
+  }
+
+  settle(): void {
+    this.#settled = true
+  }
+
+  /** After an answer or an error that smells of the wrong scheme: true when the other one is to be tried. */
+  switchScheme(error?: unknown): boolean {
+    if (this.settled || this.#alternative === undefined) return false
+    const code = networkCode(error)
+    const closed = ['ECONNRESET', 'EPROTO', 'ConnectionClosed', 'EPIPE'].includes(code)
+    const otherPort = /:\d+$/.test(this.authority) ? [] : ['ECONNREFUSED', 'ConnectionRefused', 'ETIMEDOUT']
+    if (error !== undefined && !closed && !(this.insecure && otherPort.includes(code))) return false
+    this.#scheme = this.#scheme === 'http' ? 'https' : 'http'
+    return true
+  }
+
+  get tls(): TlsSettings | undefined {
+    if (this.#tls === null) this.#tls = this.#readTls()
+    return this.#tls
+  }
+
+  #readTls(): TlsSettings | undefined {
+    const found = readCertificates(this.registry, this.#env)
+    const ca = found !== undefined && found.ca.length > 0 ? { ca: [...allRoots(), ...found.ca] } : {}
+    // docker treats loopback as insecure too; a certificate for 127.0.0.1 proves nothing that the kernel does not.
+    const open = this.insecure || (this.loopback && ca.ca === undefined) ? { rejectUnauthorized: false } : {}
+    const pair = found?.cert === undefined ? {} : { cert: found.cert, key: found.key! }
+    const all = { ...ca, ...pair, ...open }
+    return Object.keys(all).length === 0 ? undefined : all
+  }
+
+  /** The runtime only knows its built-in roots; a company's own stand among the system's. True when they are new. */
+  addSystemRoots(error: unknown): boolean {
+    if (!isCertificateProblem(error) || this.tls?.ca !== undefined || this.tls?.rejectUnauthorized === false)
+      return false
+    this.#tls = { ...this.tls, ca: allRoots() }
+    return true
+  }
+
+  /** Holds every request to this host back for a while. */
+  hold(milliseconds: number): void {
+    this.#notBefore = Math.max(this.#notBefore, performance.now() + milliseconds)
+  }
+
+  async ready(signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      const wait = this.#notBefore - performance.now()
+      if (wait <= 0) return
+      await sleep(wait + Math.random() * Math.min(wait * 0.2, 1000), undefined, signal ? { signal } : {})
+    }
+  }
+
+  holds(digest: Digest, repository: string): boolean {
+    return this.holders.get(digest)?.has(repository) === true
+  }
+
+  remember(digest: Digest, repository: string): void {
+    const set = this.holders.get(digest)
+    if (set === undefined) this.holders.set(digest, new Set([repository]))
+    else set.add(repository)
+  }
+
+  /** After the registry said that it lacks something there. */
+  forget(repository: string): void {
+    for (const set of this.holders.values()) set.delete(repository)
+  }
+}
