@@ -52,6 +52,7 @@ export class Records {
   readonly #atExit = () => this.flush()
   #db: { readonly sqlite: Sqlite; readonly ino: number } | undefined
   #broken = false
+  #warned = false
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(root: string, warn: (message: string) => void) {
@@ -183,7 +184,8 @@ export class Records {
       const reason = (error as Error).message
       if (isDamaged(error) && again && this.#replace(path, reason)) return this.#with(writing, work, false)
       if (isDamaged(error)) this.#broken = true
-      this.#warn(`what is remembered in ${path} cannot be used (${reason}): this run is slower`)
+      if (!this.#warned) this.#warn(`what is remembered in ${path} cannot be used (${reason}): this run is slower`)
+      this.#warned = true
       return undefined
     }
   }

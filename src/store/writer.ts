@@ -50,8 +50,9 @@ export class FileWriter implements BlobWriter {
     if (this.#fd === undefined) throw new Error('write to a blob that has ended')
     this.#hasher.update(chunk)
     this.#size += chunk.length
-    if (this.#buffered + chunk.length > BUFFER) this.#flush()
-    if (chunk.length >= BUFFER / 2) {
+    const large = chunk.length >= BUFFER / 2
+    if (large || this.#buffered + chunk.length > BUFFER) this.#flush()
+    if (large) {
       const fd = this.#fd
       this.#guard(() => writeAll(fd, chunk))
       return
