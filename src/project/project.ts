@@ -12,6 +12,8 @@ export interface Service {
   readonly dockerfile: string
   /** Dockerfiles of single platforms, by `formatPlatform`; they win over `dockerfile`. */
   readonly dockerfiles: Readonly<Record<string, string>>
+  /** There are only Dockerfiles of single platforms, `dockerfile` is the first of them: ask `dockerfileFor`. */
+  readonly platformDockerfilesOnly?: true
   readonly platforms: readonly Platform[]
   readonly args: Readonly<Record<string, string>>
   readonly target?: string
