@@ -6,13 +6,15 @@ const WIDE =
   /[\u1100-\u115f\u2329\u232a\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{16fe0}-\u{18dff}\u{1aff0}-\u{1b2ff}\u{20000}-\u{3fffd}]|(?![\u{1f1e6}-\u{1f1ff}])\p{Emoji_Presentation}/u
 const ZERO = /[\p{Mn}\p{Me}\p{Cf}\u1160-\u11ff]/u
 
+const SKIN_TONE = /[\u{1f3fb}-\u{1f3ff}]/u
+
 /** Columns of each character in turn: joined emoji and combining marks add nothing, an emoji selector widens. */
 function* columnsOf(text: string): Generator<[character: string, columns: number]> {
   let before = 0
   let joined = false
   for (const character of text) {
     let columns = WIDE.test(character) ? 2 : ZERO.test(character) ? 0 : 1
-    if (joined) columns = 0
+    if (joined || (before === 2 && SKIN_TONE.test(character))) columns = 0
     if (character === '\ufe0f' && before === 1) columns = 1
     joined = character === '\u200d'
     if (columns > 0) before = columns

@@ -13,6 +13,8 @@ const SHOW = '\x1b[?25h'
 // Terminals that know the mode (DEC 2026) show a frame at once; the others ignore it.
 const BEGIN = '\x1b[?2026h'
 const END = '\x1b[?2026l'
+/** From the start of the block to the end of the screen. tmux keeps what ED erases from the very first cell: begin below. */
+const ERASE = '\x1b[K\n\x1b[J\x1b[A'
 
 /**
  * Keeps a block of lines at the cursor up to date in place. The cursor rests at the start of the line below the block
@@ -32,9 +34,11 @@ export class FrameWriter {
     const columns = this.#stream.columns ?? 80
     const before = this.#lines
     const resized = columns !== this.#columns
-    if (!resized && lines.length === before.length && lines.every((line, i) => line === before[i])) return
+    const same = lines.length === before.length && (!resized || lines.length === 0)
+    if (same && lines.every((line, i) => line === before[i])) return
     let out = this.#up(columns)
-    if (resized || before.length === 0) out += `\x1b[J${lines.map(line => `${line}\n`).join('')}`
+    if (resized || before.length === 0)
+      out += `${before.length > 0 ? ERASE : ''}${lines.map(line => `${line}\n`).join('')}`
     else {
       for (const [i, line] of lines.entries()) out += line === before[i] ? '\n' : `${line}\x1b[K\n`
       if (lines.length < before.length) out += '\x1b[J'
@@ -56,7 +60,7 @@ export class FrameWriter {
   /** Takes the block away and shows the cursor again. */
   clear(): void {
     if (this.#lines.length === 0) return
-    const out = `${this.#up(this.#stream.columns ?? 80)}\x1b[J${SHOW}`
+    const out = `${this.#up(this.#stream.columns ?? 80)}${ERASE}${SHOW}`
     this.#lines = []
     this.#stream.write(out)
   }

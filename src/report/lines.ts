@@ -1,5 +1,7 @@
 import { redact } from '../errors/redact.ts'
 import { sanitize } from '../errors/render-text.ts'
+import type { CellName } from '../run/events.ts'
+import { cellKey } from './format.ts'
 
 /** A line longer than this is broken, so that a step cannot fill our memory with one. */
 const LONGEST_LINE = 16_384
@@ -32,4 +34,21 @@ export class LineBuffer {
 function cleanLine(line: string): string {
   const trimmed = line.replace(/\r+$/, '')
   return sanitize(redact(trimmed.slice(trimmed.lastIndexOf('\r') + 1)))
+}
+
+/** The line buffers of all cells. */
+export class CellLines {
+  readonly #buffers = new Map<string, LineBuffer>()
+
+  /** The lines that `text` completes. */
+  push(cell: CellName, text: string): string[] {
+    const buffer = this.#buffers.get(cellKey(cell)) ?? new LineBuffer()
+    this.#buffers.set(cellKey(cell), buffer)
+    return buffer.push(text)
+  }
+
+  /** A last line without a line break, before what follows it. */
+  end(cell: CellName): string[] {
+    return this.#buffers.get(cellKey(cell))?.end() ?? []
+  }
 }

@@ -1,8 +1,8 @@
 import { paint, type Style } from '../errors/render-style.ts'
 import { sanitize, sanitizeText } from '../errors/render-text.ts'
-import type { RunEvent } from '../run/events.ts'
+import type { CellName, RunEvent } from '../run/events.ts'
 import { cellKey, count, formatBytes, formatSeconds, shortDigest } from './format.ts'
-import { LineBuffer } from './lines.ts'
+import { CellLines } from './lines.ts'
 import { paintState, stateWord } from './signs.ts'
 import type { RunState } from './state.ts'
 
@@ -17,7 +17,7 @@ const WORTH_A_LINE = 10_000_000
  */
 export class PlainLines {
   readonly #style: Style
-  readonly #logs = new Map<string, LineBuffer>()
+  readonly #logs = new CellLines()
 
   constructor(style: Style) {
     this.#style = style
@@ -41,9 +41,7 @@ export class PlainLines {
         return [...this.#rest(event.cell), this.#of(event.cell, step)]
       }
       case 'cell-log':
-        return this.#log(event.cell)
-          .push(event.text)
-          .map(line => this.#of(event.cell, line))
+        return this.#logs.push(event.cell, event.text).map(line => this.#of(event.cell, line))
       case 'cell-ended':
         return [...this.#rest(event.cell), this.#of(event.cell, this.#outcome(event))]
       case 'transfer': {
@@ -70,20 +68,12 @@ export class PlainLines {
     }
   }
 
-  #of(cell: { service: string; platform: string }, text: string): string {
+  #of(cell: CellName, text: string): string {
     return `${paint(this.#style, 'cyan', sanitize(cellKey(cell)))} | ${text}`
   }
 
-  #log(cell: { service: string; platform: string }): LineBuffer {
-    const key = cellKey(cell)
-    const log = this.#logs.get(key) ?? new LineBuffer()
-    this.#logs.set(key, log)
-    return log
-  }
-
-  /** A last log line without a line break appears before what follows it. */
-  #rest(cell: { service: string; platform: string }): string[] {
-    return (this.#logs.get(cellKey(cell))?.end() ?? []).map(line => this.#of(cell, line))
+  #rest(cell: CellName): string[] {
+    return this.#logs.end(cell).map(line => this.#of(cell, line))
   }
 
   #outcome(event: RunEvent & { type: 'cell-ended' }): string {

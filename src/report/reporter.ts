@@ -1,10 +1,9 @@
-import { redact } from '../errors/redact.ts'
 import { paint, type Style, sign, styleFor } from '../errors/render-style.ts'
 import { sanitizeText, wrap } from '../errors/render-text.ts'
 import type { RunEvent, RunResult } from '../run/events.ts'
 import { renderFailures } from './failures.ts'
 import { FrameWriter, type ReportStream } from './frame.ts'
-import { stringify } from './json.ts'
+import { JsonLines } from './json.ts'
 import { renderMatrix } from './matrix.ts'
 import { heartbeat, PlainLines } from './plain.ts'
 import { foldState, initialState } from './state.ts'
@@ -117,10 +116,10 @@ function writeEnd(stream: ReportStream, result: RunResult, style: Style): void {
 }
 
 function jsonReporter(stream: ReportStream, now: () => number): Reporter {
+  const json = new JsonLines()
   return {
     emit(event) {
-      const shown = event.type === 'cell-log' ? { ...event, text: redact(event.text) } : event
-      stream.write(`${stringify({ time: new Date(now()).toISOString(), ...shown })}\n`)
+      for (const line of json.lines(event, now())) stream.write(`${line}\n`)
     },
     close() {},
   }

@@ -1,3 +1,4 @@
+import { sanitize, width } from '../errors/render-text.ts'
 import type {
   CellName,
   CellResult,
@@ -60,6 +61,8 @@ export interface RunState {
   startedAt?: number
   phase?: 'prepare' | 'build' | 'publish' | 'verify'
   readonly cells: Map<string, CellProgress>
+  /** Width of the longest platform name. */
+  platformColumns: number
   readonly services: Map<string, ServiceProgress>
   /** Those under way. */
   readonly transfers: Map<string, Transfer>
@@ -68,7 +71,8 @@ export interface RunState {
 }
 
 export function initialState(): RunState {
-  return { project: '', jobs: 0, cells: new Map(), services: new Map(), transfers: new Map(), warnings: [] }
+  const nothing = { cells: new Map(), services: new Map(), transfers: new Map(), warnings: [] }
+  return { project: '', jobs: 0, platformColumns: 0, ...nothing }
 }
 
 /**
@@ -143,6 +147,7 @@ function cellOf(state: RunState, name: CellName): CellProgress {
     const unknown = { engine: '', emulated: false, lastLine: '', log: new LineBuffer(), seconds: 0, reason: '' }
     cell = { service, platform, state: 'waiting', ...unknown }
     state.cells.set(key, cell)
+    state.platformColumns = Math.max(state.platformColumns, width(sanitize(platform)))
     serviceOf(state, service).cells.push(cell)
   }
   return cell

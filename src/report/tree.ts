@@ -116,11 +116,10 @@ function gathered(services: readonly ServiceProgress[] | undefined, what: 'done'
 }
 
 function expanded(service: ServiceProgress, state: RunState, style: Style, now: number): Line[] {
-  const widest = Math.max(...[...state.cells.values()].map(cell => width(cell.platform)))
   return [
     serviceLine(service, style, now),
     ...service.cells.map(cell => ({
-      text: `  ${cellSign(cell, style, now)} ${padEnd(sanitize(cell.platform), widest)} ${cellText(cell, style, now)}`,
+      text: `  ${cellSign(cell, style, now)} ${padEnd(sanitize(cell.platform), state.platformColumns)} ${cellText(cell, style, now)}`,
       ...(cell.state === 'running' && cell.lastLine !== ''
         ? { below: paint(style, 'dim', `      ${sign(style, 'bar')} ${cell.lastLine}`) }
         : {}),
