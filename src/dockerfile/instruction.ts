@@ -26,10 +26,11 @@ export function readInstruction(source: Source, node: Node): Instruction {
   const { name, written, words, original, flags } = statement
   const keyword = name.toUpperCase()
   const fail: Fail = (message, hint) => invalid(source, range, message, hint)
+  // The first line stays the instruction's, where BuildKit reports it; the column is the flag's if it stands there.
   const failAt =
-    (flag: Flag): Fail =>
+    ({ range: { start } }: Flag): Fail =>
     (message, hint) =>
-      invalid(source, { start: flag.range.start, end: range.end }, message, hint)
+      invalid(source, { start: start.line === range.start.line ? start : range.start, end: range.end }, message, hint)
   const values = (): FlagValues => readFlagValues(name, flags, failAt)
   const { comments, emptyLines } = node.line
   const common = { keyword, written, range, original, flags, heredocs, comments }

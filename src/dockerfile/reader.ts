@@ -126,5 +126,5 @@ export function rangeOf(source: Source, line: LogicalLine, last: number): Range 
   const text = source.lines[last - 1]!
   let end = text.length
   while (end > 1 && isSpace(text.charCodeAt(end - 1))) end--
-  return { start: placeIn(line, 0), end: { line: last, column: Math.max(1, end) } }
+  return { start: { line: line.first, column: line.pieces[0]!.column }, end: { line: last, column: Math.max(1, end) } }
 }
