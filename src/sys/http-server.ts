@@ -11,10 +11,11 @@ export interface HttpServerOptions {
   /** 0: a free one. */
   readonly port: number
   readonly handle: (request: Request) => Response | Promise<Response>
+  /** Seconds (at most 255, the default) that a connection may rest between requests, or a client stop reading. */
+  readonly idle?: number
 }
 
-/** Seconds; the largest that the runtime takes. Holds between requests and for a client that stops reading. */
-const IDLE = 255
+const MAX_IDLE = 255
 const STOP_WAIT = 2000
 
 /**
@@ -37,21 +38,23 @@ export function serveHttp(options: HttpServerOptions): HttpServer {
   }
 }
 
-function listen({ hostname, port, handle }: HttpServerOptions): Bun.Server<undefined> {
+function listen({ hostname, port, handle, idle = MAX_IDLE }: HttpServerOptions): Bun.Server<undefined> {
   try {
     return Bun.serve({
       hostname,
       port,
-      idleTimeout: IDLE,
+      idleTimeout: idle,
       maxRequestBodySize: 2 ** 50,
       development: false,
+      // Without `development` two servers could share a port unless this says no.
+      reusePort: false,
       async fetch(request, server) {
         if (request.body === null) return handle(request)
         server.timeout(request, 0)
         try {
           return await handle(request)
         } finally {
-          server.timeout(request, IDLE)
+          server.timeout(request, idle)
         }
       },
       error: () => new Response(null, { status: 500 }),

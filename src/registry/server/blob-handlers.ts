@@ -18,30 +18,25 @@ export function handleBlob(request: Request, storage: Storage, repository: strin
     'docker-content-digest': digest,
     etag: `"${digest}"`,
   }
-  if (request.method === 'HEAD')
-    return answer(200, { ...headers, 'accept-ranges': 'bytes', 'content-length': String(blob.size) })
-  const range = parseRange(request.headers.get('range'), blob.size)
-  if (range === 'unsatisfiable')
-    throw refuse(
-      416,
-      'SIZE_INVALID',
-      'the blob has no such bytes',
-      { size: blob.size },
-      {
-        'content-range': `bytes */${blob.size}`,
-      },
-    )
-  if (range === undefined) {
-    // The runtime would read a Range that we chose to ignore from the request again, but only for an answer with a file.
-    const headersAll = { ...headers, ...(request.headers.has('range') ? {} : { 'accept-ranges': 'bytes' }) }
-    return answer(200, headersAll, blob.size === 0 ? null : fileBody(blob.path, 0, blob.size))
+  const { path, size } = blob
+  const whole = { ...headers, 'content-length': String(size) }
+  if (request.method === 'HEAD') return answer(200, { ...whole, 'accept-ranges': 'bytes' })
+  const asked = request.headers.get('range')
+  const range = parseRange(asked, size)
+  if (range === 'unsatisfiable') {
+    const all = { 'content-range': `bytes */${size}` }
+    throw refuse(416, 'SIZE_INVALID', 'the blob has no such bytes', { size }, all)
   }
+  if (range === undefined)
+    // The runtime, which knows about ranges of files too, adds its own accept-ranges where there is a Range.
+    return answer(200, asked === null ? { ...whole, 'accept-ranges': 'bytes' } : whole, fileBody(path, 0, size))
   const part = {
     ...headers,
     'accept-ranges': 'bytes',
-    'content-range': `bytes ${range.start}-${range.end - 1}/${blob.size}`,
+    'content-length': String(range.end - range.start),
+    'content-range': `bytes ${range.start}-${range.end - 1}/${size}`,
   }
-  return answer(206, part, fileBody(blob.path, range.start, range.end))
+  return answer(206, part, fileBody(path, range.start, range.end))
 }
 
 /** One range of RFC 9110 section 14.1.2, as start and exclusive end; undefined where the whole is to be sent. */

@@ -36,13 +36,10 @@ export interface StoredManifest {
 export class Storage {
   readonly dir: string
   readonly uploads: string
-  readonly #shared: boolean
 
-  /** `shared: false` keeps a copy per repository, as some registries do. */
-  constructor(dir: string, options: { readonly shared?: boolean } = {}) {
+  constructor(dir: string) {
     this.dir = dir
     this.uploads = join(dir, 'uploads')
-    this.#shared = options.shared ?? true
   }
 
   /** The path and size of a blob that `repository` has. */
@@ -59,19 +56,17 @@ export class Storage {
     mkdirSync(dirname(link), { recursive: true })
     const size = statSync(file).size
     // A file of another size was cut by a power failure: what just arrived replaces it.
-    if (this.#shared && statSync(shared, { throwIfNoEntry: false })?.size === size && this.#link(shared, link)) {
+    if (statSync(shared, { throwIfNoEntry: false })?.size === size && this.#link(shared, link)) {
       rmSync(file, { force: true })
       return
     }
     renameSync(file, link)
-    if (!this.#shared) return
     mkdirSync(dirname(shared), { recursive: true })
     this.#link(link, shared, false)
   }
 
   /** Makes a blob of another repository (without `from`: of any) one of `repository`. False when there is none. */
   mountBlob(repository: string, digest: Digest, from: string | undefined): boolean {
-    if (!this.#shared) return false
     const source = from === undefined ? this.#blobFile(digest) : this.#blobLink(from, digest)
     const link = this.#blobLink(repository, digest)
     if (source === link) return this.blob(repository, digest) !== undefined
