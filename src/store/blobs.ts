@@ -9,7 +9,7 @@ import { NAMES } from './home.ts'
 import type { BlobFile } from './types.ts'
 
 const DAY = 86_400_000
-const CHUNK = 512 * 1024
+const CHUNK = 256 * 1024
 
 export function blobPath(root: string, digest: Digest): string {
   return join(root, NAMES.blobs, algorithmOf(digest), hexOf(digest))

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import { OCI } from '../oci/media-types.ts'
 import { makeDir, removeFile, temporaryName, writeFileAtomic } from '../sys/files.ts'
+import { lockFile } from '../sys/locks.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -54,6 +55,7 @@ export function prepareHome(root: string): void {
   const layout = readLayout(root)
   if (layout !== undefined) {
     checkLayout(root, layout)
+    makeDir(join(root, NAMES.tmp), 0o700)
     return
   }
   const names: readonly string[] = Object.values(NAMES)
@@ -65,9 +67,15 @@ export function prepareHome(root: string): void {
     throw new ArchimageError('STORE_BROKEN', `${root} is no store: it holds "${other}" and no ${NAMES.layout}`, {
       hint: REMEDY,
     })
-  for (const dir of [NAMES.blobs, `${NAMES.blobs}/sha256`, NAMES.tmp]) makeDir(join(root, dir), 0o700)
-  startIndex(root)
-  writeFileAtomic(join(root, NAMES.layout), '{"imageLayoutVersion":"1.0.0"}', 0o644, join(root, NAMES.tmp))
+  // The lease keeps others from tidying up tmp meanwhile; several processes may do this at once.
+  const lease = lockFile(join(root, NAMES.lease), 'shared', 60_000)
+  try {
+    for (const dir of [NAMES.blobs, `${NAMES.blobs}/sha256`, NAMES.tmp]) makeDir(join(root, dir), 0o700)
+    startIndex(root)
+    writeFileAtomic(join(root, NAMES.layout), '{"imageLayoutVersion":"1.0.0"}', 0o644, join(root, NAMES.tmp))
+  } finally {
+    lease?.release()
+  }
 }
 
 /** By link, which never replaces what another process may have written meanwhile. */

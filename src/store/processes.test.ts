@@ -39,10 +39,19 @@ describe('several processes', () => {
       for (let i = 0; i < 200; i++) expect(names.has(`docker.io/demo/${name}:t${i}`)).toBe(true)
   }, 30_000)
 
+  test('many open a store that does not exist yet: one store, nobody fails', async () => {
+    for (let round = 0; round < 5; round++) {
+      const home = join(base, `new-${round}`)
+      const ends = await Promise.all(['a', 'b', 'c', 'd'].map(name => ended(start(home, name, 'tag', '3'))))
+      expect(ends.map(end => end.code)).toEqual([0, 0, 0, 0])
+      expect(readLayout(home).names.size).toBe(12)
+    }
+  }, 30_000)
+
   test('killed at any moment while they build, name, forget and prune: what was promised is there and whole', async () => {
     const home = join(base, 'kill')
     const promised = new Map<string, string>()
-    const end = Date.now() + 5000
+    const end = Date.now() + 4000
     let kills = 0
     const life = async (lane: number): Promise<void> => {
       for (let n = 0; Date.now() < end; n++) {

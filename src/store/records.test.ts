@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { Records } from './records.ts'
 
 let home: string
@@ -109,9 +110,8 @@ describe('records', () => {
   })
 
   test('a database with another schema is set aside too', () => {
-    const { Database } = require('bun:sqlite') as typeof import('bun:sqlite')
-    const db = new Database(database())
-    db.run('CREATE TABLE records (something)')
+    const db = new DatabaseSync(database())
+    db.exec('CREATE TABLE records (something)')
     db.close()
     records.put('cell', 'a', 1)
     records.flush()
@@ -148,9 +148,8 @@ describe('records', () => {
     records.put('cell', 'a', 1)
     records.put('cell', 'b', 1)
     records.close()
-    const { Database } = require('bun:sqlite') as typeof import('bun:sqlite')
-    const db = new Database(database())
-    db.run('UPDATE records SET used = used - 20')
+    const db = new DatabaseSync(database())
+    db.exec('UPDATE records SET used = used - 20')
     db.close()
     records = open()
     records.get('cell', 'a')

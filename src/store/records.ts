@@ -2,7 +2,7 @@ import { existsSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { removeFile } from '../sys/files.ts'
 import { checksum } from '../sys/hash.ts'
-import { lockFile } from '../sys/locks.ts'
+import { type Lock, lockFile } from '../sys/locks.ts'
 import { isDamaged, openSqlite, type Sqlite } from '../sys/sqlite.ts'
 import { readBinary, removeBinary, writeBinary } from './binaries.ts'
 import { NAMES } from './home.ts'
@@ -196,9 +196,10 @@ export class Records {
       this.#db?.sqlite.close()
     } catch {}
     this.#db = undefined
-    const lock = lockFile(join(this.#root, NAMES.indexLock), 'exclusive', 5000)
-    if (lock === undefined) return false
+    let lock: Lock | undefined
     try {
+      lock = lockFile(join(this.#root, NAMES.indexLock), 'exclusive', 5000)
+      if (lock === undefined) return false
       // Another process may have replaced it already.
       const ino = statSync(path, { throwIfNoEntry: false })?.ino
       if (ino === undefined || (opened !== undefined && opened !== ino)) return true
@@ -209,7 +210,7 @@ export class Records {
     } catch {
       return false
     } finally {
-      lock.release()
+      lock?.release()
     }
   }
 }

@@ -87,6 +87,21 @@ describe('where the store is', () => {
     expect(codeOf(() => openStore({ home: join(other, 'main.go') }))).toBe('STORE_BROKEN')
   })
 
+  test('a layout that another tool made becomes a store; one of another version does not', () => {
+    const other = join(base, 'layout')
+    mkdirSync(other)
+    writeFileSync(join(other, 'oci-layout'), '{"imageLayoutVersion": "1.0.0"}')
+    writeFileSync(join(other, 'index.json'), '{"schemaVersion":2,"manifests":[]}')
+    const opened = openStore({ home: other })
+    opened.tag('demo/app', descriptorOf(putImage(opened, 'x')), 'built')
+    opened.close()
+    expect(readLayout(other).names.size).toBe(1)
+    for (const text of ['{"imageLayoutVersion":"2.0.0"}', '', '[]']) {
+      writeFileSync(join(other, 'oci-layout'), text)
+      expect(codeOf(() => openStore({ home: other }))).toBe('STORE_BROKEN')
+    }
+  })
+
   test.skipIf(process.geteuid?.() !== 0)('a store of another user is refused', () => {
     store.close()
     chownSync(home, 4711, 4711)

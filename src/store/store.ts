@@ -105,7 +105,7 @@ export class Store {
 
   /** Path of the uncompressed tar of a layer, if there is one. */
   tar(diffId: Digest): string | undefined {
-    const path = this.#tarPath(diffId)
+    const path = this.tarPath(diffId)
     try {
       const fd = openSync(path, 'r')
       markUsed(fd, fstatSync(fd))
@@ -118,7 +118,7 @@ export class Store {
 
   /** Writes the uncompressed tar of a layer; its digest is the diff ID. Tars are the first thing that pruning takes. */
   createTar(): BlobWriter {
-    return this.#writer(digest => this.#tarPath(digest), 'sha256')
+    return this.#writer(digest => this.tarPath(digest), 'sha256')
   }
 
   refs(): Ref[] {
@@ -192,7 +192,7 @@ export class Store {
     this.close()
   }
 
-  #tarPath(diffId: Digest): string {
+  tarPath(diffId: Digest): string {
     return join(this.root, NAMES.tars, algorithmOf(diffId), hexOf(diffId))
   }
 

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 interface Entry {
+  readonly mediaType: string
   readonly digest: string
   readonly size: number
   readonly annotations?: Readonly<Record<string, string>>
@@ -32,7 +33,7 @@ export function readLayout(root: string) {
     const bytes = blobs.get(entry.digest)
     must(bytes !== undefined, `${why}: ${entry.digest} is missing`)
     must(bytes!.length === entry.size, `${why}: ${entry.digest} has ${bytes!.length} bytes instead of ${entry.size}`)
-    if (bytes![0] !== 0x7b) return
+    if (!/\.image\.(index|manifest)\.v1\+json$/.test(entry.mediaType)) return
     const json = JSON.parse(bytes!.toString())
     const children = [...(json.manifests ?? []), ...(json.layers ?? []), ...(json.config?.digest ? [json.config] : [])]
     for (const child of children) follow(child, `${why} > ${entry.digest.slice(7, 19)}`)
