@@ -10,6 +10,8 @@ import { damageBlob, takeOne } from './damage.ts'
 import type { Faults, LoggedRequest } from './faults.ts'
 import { type Delivery, listenNode } from './node-server.ts'
 
+export type { Faults, LoggedRequest } from './faults.ts'
+
 export interface FaultyOptions {
   /** What is wrong from the start. */
   readonly faults?: Faults

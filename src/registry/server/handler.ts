@@ -20,12 +20,13 @@ export interface HandlerOptions {
 /** The registry protocol (distribution-spec 1.1) over a storage, as a function from request to response. Never throws. */
 export function createHandler(options: HandlerOptions): Handler {
   const uploads = new Uploads(options.storage.uploads)
+  if (!options.readOnly) uploads.sweep()
   return async request => {
     const { path, query } = splitUrl(request.url)
     const response = await respond(request, path, query, uploads, options).catch(error =>
       answerRefusal(error instanceof Refusal ? error : failure(error, request, options.log)),
     )
-    options.log?.(`${request.method} ${path} ${response.status}`)
+    options.log?.(`${request.method} ${printable(path)} ${response.status}`)
     if (request.method !== 'HEAD' || response.body === null) return response
     return new Response(null, { status: response.status, headers: response.headers })
   }
@@ -73,7 +74,11 @@ function list(
 function failure(error: unknown, request: Request, log: HandlerOptions['log']): Refusal {
   if (request.signal.aborted) return refuse(400, 'UNKNOWN', 'the request broke off')
   const { code, message } = error as { code?: string; message?: string }
-  log?.(`${request.method} ${splitUrl(request.url).path}: ${message ?? String(error)}`)
+  log?.(`${request.method} ${printable(splitUrl(request.url).path)}: ${message ?? String(error)}`)
   if (code === 'ENOSPC' || code === 'EDQUOT') return refuse(507, 'UNKNOWN', 'the disk of the registry is full')
   return refuse(500, 'UNKNOWN', 'the registry failed; its log says why')
+}
+
+function printable(path: string): string {
+  return path.replace(/[^\x21-\x7e]/g, '?')
 }

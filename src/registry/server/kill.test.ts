@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const sha = (bytes: Uint8Array) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 
@@ -41,7 +42,7 @@ test('kill -9 in the middle of an upload: nothing under a final name, and the up
   socket.write(`PATCH ${location} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n\r\n`)
   socket.write(bytes.subarray(0, 4_000_000))
   const file = join(dir, 'uploads', location.split('/').at(-1)!)
-  while ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) < 1_000_000) await Bun.sleep(5)
+  while ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) < 1_000_000) await sleep(5)
   await kill(first.child)
 
   const second = await serve(dir)

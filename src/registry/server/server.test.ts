@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Registry, startRegistry } from './start.ts'
 
 const sha = (bytes: Uint8Array | string, algorithm = 'sha256') =>
@@ -134,14 +135,14 @@ describe('uploads', () => {
     socket.write(`PATCH /v2/${at} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabcde`)
     let range: string | null = null
     for (let i = 0; i < 100 && range !== '0-4'; i++) {
-      await Bun.sleep(10)
+      await sleep(10)
       range = (await call('GET', at)).headers.get('range')
     }
     expect(range).toBe('0-4')
     socket.destroy()
     let last = 416
     for (let i = 0; i < 100 && last === 416; i++) {
-      await Bun.sleep(10)
+      await sleep(10)
       last = (await call('PATCH', at, 'fghij', { 'content-range': '5-9' })).status
     }
     expect(last).toBe(202)
