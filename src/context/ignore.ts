@@ -54,9 +54,9 @@ function clean(path: string): string {
 export function parseIgnoreFile(bytes: Uint8Array, file: string): IgnoreRules | undefined {
   if (bytes.byteLength > MAX_BYTES)
     throw new ArchimageError('CONTEXT_INVALID', `${file} has ${bytes.byteLength} bytes; at most ${MAX_BYTES} are read`)
-  const text = decodePath(bytes).replace(/^\ufeff/, '')
+  const lines = decodePath(bytes).replace(/^\ufeff/, '').split(/\r?\n/)
   const patterns: Pattern[] = []
-  for (const [i, line] of text.split(/\r?\n/).entries()) {
+  for (const [i, line] of lines.entries()) {
     if (line.length > MAX_LINE || line.startsWith('#')) {
       if (line.startsWith('#')) continue
       throw new ArchimageError('CONTEXT_INVALID', 'the line is too long', { place: { file, line: i + 1 } })
@@ -67,15 +67,19 @@ export function parseIgnoreFile(bytes: Uint8Array, file: string): IgnoreRules | 
     }
     const trimmed = line.replace(AROUND, '')
     if (trimmed === '') continue
-    const exception = trimmed.startsWith('!')
-    let pattern = exception ? trimmed.slice(1).replace(AROUND, '') : trimmed
-    if (pattern !== '') pattern = clean(pattern)
-    if (pattern.length > 1 && pattern.startsWith('/')) pattern = pattern.slice(1)
-    // What is left is cleaned once more together with its "!".
-    pattern = exception ? clean(`!${pattern}`).slice(1) : clean(pattern)
+    const marked = trimmed.startsWith('!')
+    let text = marked ? trimmed.slice(1).replace(AROUND, '') : trimmed
+    if (text !== '') text = clean(text)
+    if (text.length > 1 && text.startsWith('/')) text = text.slice(1)
+    // patternmatcher trims and cleans once more what ignorefile hands it, and only then looks for the "!".
+    text = `${marked ? '!' : ''}${text}`.replace(AROUND, '')
+    if (text === '') continue
+    text = clean(text)
+    const exception = text.startsWith('!')
+    const pattern = exception ? text.slice(1) : text
     if (pattern === '') return fail('"!" must be followed by a pattern', 'write !path to keep a path that is ignored')
     const compiled = compile(pattern)
-    if (compiled === undefined || compileGlob(pattern) === undefined)
+    if (compiled === undefined || isRefused(pattern))
       return fail(
         `"${pattern}" is not a well formed pattern`,
         'a "[" needs its "]", and a backslash something behind it',
@@ -83,6 +87,49 @@ export function parseIgnoreFile(bytes: Uint8Array, file: string): IgnoreRules | 
     patterns.push({ text: pattern, exception, ...compiled })
   }
   return patterns.length === 0 ? undefined : rulesOf(patterns)
+}
+
+/**
+ * Whether patternmatcher.New refuses a pattern: it asks filepath.Match about the name ".", which reads a pattern only from
+ * star to star as far as the name matches. What stands behind that is for the regular expression to refuse.
+ */
+function isRefused(pattern: string): boolean {
+  const chunks: string[] = []
+  let inClass = false
+  let chunk = ''
+  const characters = [...pattern.replace(/^\*+/, '')]
+  for (let i = 0; i < characters.length; i++) {
+    const character = characters[i]!
+    if (character === '[') inClass = true
+    else if (character === ']') inClass = false
+    if (character === '*' && !inClass) {
+      chunks.push(chunk)
+      chunk = ''
+      while (characters[i + 1] === '*') i++
+    } else if (character === '\\') chunk += character + (characters[++i] ?? '')
+    else chunk += character
+  }
+  chunks.push(chunk)
+  const first = compileGlob(chunks[0]!)
+  if (first === undefined) return true
+  return chunks[1] !== undefined && first('.') && compileGlob(chunks[1]) === undefined
+}
+
+/** The same rules for patterns of an instruction (COPY --exclude, --parents). Throws DOCKERFILE_INVALID. */
+export function patternRules(patterns: readonly string[]): IgnoreRules {
+  return rulesOf(
+    patterns.flatMap(given => {
+      const text = given.replace(AROUND, '')
+      if (text === '') return []
+      const cleaned = clean(text)
+      const exception = cleaned.startsWith('!')
+      const pattern = exception ? cleaned.slice(1) : cleaned
+      const compiled = pattern === '' ? undefined : compile(pattern)
+      if (compiled === undefined || compileGlob(pattern) === undefined)
+        throw new ArchimageError('DOCKERFILE_INVALID', `"${given}" is not a well formed pattern`)
+      return [{ text: pattern, exception, ...compiled }]
+    }),
+  )
 }
 
 /** moby's translation of a pattern (patternmatcher.go, compile), with its quirks: `^` is not escaped, `**x` is a suffix. */

@@ -110,6 +110,8 @@ export interface ServiceResult {
   readonly tags: readonly { readonly reference: string; readonly digest: string; readonly state: TagState }[]
   /** Where it was read back, and what did not hold there. */
   readonly verified: readonly { readonly where: string; readonly ok: boolean; readonly problems: readonly string[] }[]
+  /** Why it was not published, though its cells are right. */
+  readonly failure?: Failure
 }
 
 /** `.archimage/result.json`; schema/result.schema.json describes it. */

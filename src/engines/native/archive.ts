@@ -1,0 +1,117 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import { ArchimageError } from '../../errors/error.ts'
+import type { Entry } from '../../layer/entry.ts'
+import { indexLayer, type LayerIndex } from '../../layer/index.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { OCI } from '../../oci/media-types.ts'
+import type { SourceMatch } from '../../plan/sources.ts'
+import { decompress, sniffCompression } from '../../sys/compress.ts'
+import { isZero, readHeader } from '../../tar/header.ts'
+import { fsPath } from '../../tar/path-bytes.ts'
+import type { BuildTools } from '../engine.ts'
+import { knownIndex, rememberIndex } from './base.ts'
+
+/** Record kind: the diff ID of an archive of the context by its digest; empty when the file is no archive. */
+const ARCHIVE = 'archive'
+const MAX_TAR = 64 * 2 ** 30
+
+export interface ArchiveEntry {
+  readonly path: string
+  readonly entry: Entry
+}
+
+/**
+ * The entries of a file that ADD unpacks: a tar, plain or compressed with gzip, bzip2, xz or zstd, told by its content as
+ * docker does. Undefined for any other file. The uncompressed tar is kept in the store's cache.
+ */
+export async function archiveEntries(match: SourceMatch, tools: BuildTools): Promise<ArchiveEntry[] | undefined> {
+  const { entry } = match
+  if (entry.type !== 'file' || entry.content?.kind !== 'host' || entry.digest === undefined) return undefined
+  const { store } = tools
+  const known = store.records.get<{ diffId?: Digest }>(ARCHIVE, entry.digest)
+  if (known && known.diffId === undefined) return undefined
+  const stored = known?.diffId !== undefined && store.tar(known.diffId) ? knownIndex(store, known.diffId) : undefined
+  const index = stored ?? (await unpack(match, entry.content.path, tools))
+  store.records.put(ARCHIVE, entry.digest, index ? { diffId: index.diffId } : {})
+  return index && entriesOf(index, match.path)
+}
+
+async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildTools): Promise<LayerIndex | undefined> {
+  const { store, signal } = tools
+  const name = typeof path === 'string' ? fsPath(path) : path
+  const format = sniffCompression(firstBytes(name))
+  const tar = store.createTar()
+  let started = false
+  try {
+    const source = decompress(format, fileChunks(name), { name: match.path, limit: MAX_TAR, signal })
+    const checked = async function* (): AsyncGenerator<Uint8Array> {
+      let head = Buffer.alloc(0)
+      for await (const chunk of source) {
+        tar.write(chunk)
+        if (started) {
+          yield chunk
+          continue
+        }
+        head = Buffer.concat([head, chunk])
+        if (head.length < 512) continue
+        if (!isTar(head)) return
+        started = true
+        yield head
+      }
+    }
+    const index = await indexLayer(checked(), { name: match.path, signal })
+    tar.commit()
+    rememberIndex(store, index, { digest: index.diffId, size: index.size, mediaType: OCI.layer })
+    return index
+  } catch (error) {
+    tar.abort()
+    // Compressed or not: without a tar inside it is a file like any other.
+    if (!started) return undefined
+    throw error
+  }
+}
+
+function isTar(head: Buffer): boolean {
+  return !isZero(head, 0) && typeof readHeader(head, 0) !== 'string'
+}
+
+function entriesOf(index: LayerIndex, archive: string): ArchiveEntry[] {
+  const out: ArchiveEntry[] = []
+  const byPath = new Map<string, Entry>()
+  for (const record of index.entries) {
+    if (record.kind !== 'entry') continue
+    const entry = record.entry ?? (record.link === undefined ? undefined : byPath.get(record.link))
+    if (!entry)
+      throw new ArchimageError(
+        'TAR_INVALID',
+        `${archive}: "${record.path}" is a hard link to "${record.link}", which is not in the archive`,
+      )
+    byPath.set(record.path, entry)
+    out.push({ path: record.path, entry })
+  }
+  return out
+}
+
+function firstBytes(path: string | Buffer): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    const head = Buffer.alloc(512)
+    return head.subarray(0, readSync(fd, head, 0, 512, 0))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function* fileChunks(path: string | Buffer): Generator<Uint8Array> {
+  const fd = openSync(path, 'r')
+  try {
+    for (;;) {
+      const buffer = Buffer.allocUnsafeSlow(1 << 20)
+      const length = readSync(fd, buffer, 0, buffer.length, null)
+      if (length === 0) return
+      yield buffer.subarray(0, length)
+    }
+  } finally {
+    closeSync(fd)
+  }
+}

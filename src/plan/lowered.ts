@@ -1,0 +1,93 @@
+import type { Instruction, Range } from '../dockerfile/ast.ts'
+import type { ImageConfig } from '../oci/config.ts'
+import type { ImageManifest } from '../oci/manifest.ts'
+import type { Platform } from '../oci/platform.ts'
+
+/** An image of one platform that a stage stands on or copies from. */
+export interface BaseImage {
+  /** As people know it: `alpine:3.20`, `service base`. */
+  readonly name: string
+  readonly manifest: ImageManifest
+  readonly config: ImageConfig
+  readonly platform: Platform
+  /** False when a lower variant serves the platform that was asked for. */
+  readonly exact: boolean
+  /** The service of this project that the image comes from. */
+  readonly service?: string
+  /** Where missing blobs come from: a whole reference without tag, or undefined for the store alone. */
+  readonly repository?: string
+}
+
+/** Where COPY and ADD take their files from. */
+export type CopySource =
+  | { readonly kind: 'context' }
+  | { readonly kind: 'stage'; readonly stage: number }
+  | { readonly kind: 'image'; readonly image: BaseImage }
+  | { readonly kind: 'directory'; readonly path: string }
+
+interface OpBase {
+  readonly line: number
+  readonly range: Range
+  /** Short text for progress: "COPY dist/app /app". */
+  readonly label: string
+}
+
+/** COPY or ADD with every word expanded; `dest` is absolute and keeps a trailing slash. */
+export interface CopyOp extends OpBase {
+  readonly kind: 'copy'
+  readonly add: boolean
+  readonly from: CopySource
+  readonly sources: readonly string[]
+  readonly files: readonly { readonly name: string; readonly content: string }[]
+  readonly dest: string
+  readonly chown?: string
+  readonly chmod?: string
+  readonly link: boolean
+  readonly parents: boolean
+  readonly excludes: readonly string[]
+  /** Whether archives are unpacked: ADD's local ones unless it says otherwise. */
+  readonly unpack: boolean
+}
+
+export interface WorkdirOp extends OpBase {
+  readonly kind: 'workdir'
+  readonly path: string
+  readonly user: string
+}
+
+/** A RUN step; what an engine needs to run it. */
+export interface RunOp extends OpBase {
+  readonly kind: 'run'
+  readonly instruction: Instruction & { readonly kind: 'run' }
+  readonly args: readonly string[]
+  readonly env: readonly string[]
+  readonly workdir: string
+  readonly user: string
+}
+
+export type Op = CopyOp | WorkdirOp | RunOp
+
+export interface LoweredStage {
+  readonly index: number
+  /** `build`, or `stage-1` for one without a name. */
+  readonly name: string
+  readonly base:
+    | { readonly kind: 'scratch' }
+    | { readonly kind: 'image'; readonly image: BaseImage }
+    | { readonly kind: 'stage'; readonly stage: number }
+  /** Each op makes one layer. */
+  readonly ops: readonly Op[]
+  /** Config and history as they stand at the end of the stage, with an empty rootfs. */
+  readonly config: ImageConfig
+  readonly platform: Platform
+}
+
+/** A Dockerfile for one platform, with everything expanded and resolved: only what the target needs. */
+export interface Lowered {
+  readonly file: string
+  readonly target: LoweredStage
+  /** By index in the Dockerfile; the target and what it needs. */
+  readonly stages: ReadonlyMap<number, LoweredStage>
+  readonly bases: readonly BaseImage[]
+  readonly warnings: readonly string[]
+}

@@ -1,0 +1,35 @@
+import { posix } from 'node:path'
+import { ArchimageError } from '../errors/error.ts'
+
+/** Cleans a Windows path: forward slashes, no drive letter; only drive C: exists in an image. */
+export function withoutDrive(path: string): string {
+  const slashed = path.replaceAll('\\', '/')
+  if (slashed.startsWith('//')) throw new ArchimageError('DOCKERFILE_INVALID', `"${path}": UNC paths are not supported`)
+  const colon = slashed.indexOf(':')
+  if (colon < 0) return slashed
+  if (slashed.slice(0, colon).toLowerCase() !== 'c')
+    throw new ArchimageError('DOCKERFILE_INVALID', `"${path}" is not on the system drive`, {
+      hint: 'in an image there is only C:',
+    })
+  if (slashed.length === 2) throw new ArchimageError('DOCKERFILE_INVALID', `"${path}" has no path after the drive`)
+  return slashed.slice(colon + 1)
+}
+
+/** `path` seen from `parent`, absolute, with forward slashes; a trailing `/` or `/.` is kept with `keepSlash`. */
+export function joinPath(parent: string, path: string, os: string, keepSlash: boolean): string {
+  const windows = os === 'windows'
+  const given = windows ? withoutDrive(path) : path
+  const base = posix.join('/', windows ? withoutDrive(parent || '/') : parent)
+  let out = given.startsWith('/') ? posix.normalize(given) : posix.join(base, given)
+  if (out.length > 1 && out.endsWith('/')) out = out.slice(0, -1)
+  if (!keepSlash) return out
+  if (given.endsWith('/') && !out.endsWith('/')) return `${out}/`
+  if (given.endsWith('/.') || given === '.') return out === '/' ? '/.' : `${out}/.`
+  return out
+}
+
+/** WORKDIR as the config has it: backslashes on windows. */
+export function joinWorkdir(current: string, path: string, os: string): string {
+  const joined = joinPath(current || '/', path, os, false)
+  return os === 'windows' ? joined.replaceAll('/', '\\') : joined
+}

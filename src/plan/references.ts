@@ -1,0 +1,64 @@
+import type { Dockerfile, Instruction } from '../dockerfile/ast.ts'
+import { normalizePlatform, type Platform } from '../oci/platform.ts'
+import { expandFrom, findTarget, globalArguments } from './lower.ts'
+
+/** An image that a Dockerfile names, where its target needs it. */
+export interface ImageUse {
+  /** As it stands after expansion: `alpine:3.20`. */
+  readonly reference: string
+  /** The platform that is wanted of it. */
+  readonly platform: Platform
+  readonly instruction: Instruction
+  readonly how: 'from' | 'copy'
+}
+
+/**
+ * The images, not stages, that the target of a Dockerfile builds upon or copies from, for one platform. Looks at nothing
+ * outside the Dockerfile; triggers of bases (ONBUILD) are not known here.
+ */
+export function imageUses(
+  dockerfile: Dockerfile,
+  options: {
+    readonly platform: Platform
+    readonly args: Readonly<Record<string, string>>
+    readonly target?: string
+    readonly named: Iterable<string>
+  },
+): ImageUse[] {
+  const platform = normalizePlatform(options.platform)
+  const named = new Set(options.named)
+  const target = findTarget(dockerfile, options.target)
+  const globals = globalArguments({ dockerfile, args: options.args }, platform, target.name ?? 'default')
+  const uses: ImageUse[] = []
+  const seen = new Set<number>()
+  visit(target.index)
+  return uses
+
+  function stageNamed(name: string, before: number): number | undefined {
+    const wanted = name.toLowerCase()
+    return dockerfile.stages.findLast(stage => stage.index < before && stage.name === wanted)?.index
+  }
+
+  function visit(index: number): void {
+    if (seen.has(index)) return
+    seen.add(index)
+    const stage = dockerfile.stages[index]!
+    const from = expandFrom(stage, globals, dockerfile)
+    const wanted = from.platform ?? platform
+    if (stage.name === undefined || !named.has(stage.name)) {
+      const earlier = stageNamed(from.image, index)
+      if (earlier !== undefined) visit(earlier)
+      else if (from.image !== 'scratch' && !named.has(from.image))
+        uses.push({ reference: from.image, platform: wanted, instruction: stage.from, how: 'from' })
+    }
+    for (const instruction of stage.instructions) {
+      const name = instruction.kind === 'copy' ? instruction.from : undefined
+      if (name === undefined) continue
+      const earlier = /^\d+$/.test(name) ? Number(name) : stageNamed(name, index)
+      if (earlier !== undefined) {
+        if (earlier < index) visit(earlier)
+      } else if (!named.has(name) && name !== 'scratch' && !name.includes('$'))
+        uses.push({ reference: name, platform: wanted, instruction, how: 'copy' })
+    }
+  }
+}

@@ -1,0 +1,133 @@
+import { posix } from 'node:path'
+import { compileGlob, hasWildcards } from '../context/glob.ts'
+import { type IgnoreState, patternRules } from '../context/ignore.ts'
+import { ArchimageError } from '../errors/error.ts'
+import { didYouMean } from '../errors/suggest.ts'
+import type { Entry } from '../layer/entry.ts'
+import type { CopyOp } from './lowered.ts'
+import { resolveLinks, type SourceTree } from './source-tree.ts'
+
+/** One thing that a COPY source names, with all that is below it and wanted. */
+export interface SourceMatch {
+  /** Base name before links were followed: what the file is called in a directory that it is copied into. */
+  readonly name: string
+  /** Where it is in the source tree, links followed. */
+  readonly path: string
+  readonly entry: Entry
+  /** What is below, relative to `path`, parents first, byte order in each directory. */
+  readonly below: readonly { readonly path: string; readonly entry: Entry; readonly parentOnly: boolean }[]
+}
+
+/**
+ * Finds what the sources of a COPY or ADD name, as BuildKit does: wildcards per component, links followed for the source
+ * itself and its parents but not below it, --exclude and --parents as patterns of .dockerignore's kind.
+ * A source without wildcard that does not exist is NOT_FOUND; a wildcard may match nothing.
+ */
+export function findSources(op: CopyOp, tree: SourceTree): SourceMatch[] {
+  return op.sources.flatMap(source => (op.parents ? withParents(op, source, tree) : plain(op, source, tree)))
+}
+
+function plain(op: CopyOp, source: string, tree: SourceTree): SourceMatch[] {
+  const clean = posix.join('/', source)
+  return matches(clean, tree).map(path => one(op, path, source, tree, undefined))
+}
+
+/** `--parents`: below the pivot (`/./`, else the root) the pattern keeps its folders. */
+function withParents(op: CopyOp, source: string, tree: SourceTree): SourceMatch[] {
+  const pivot = source.indexOf('/./')
+  const root = posix.join('/', pivot < 0 ? '/' : source.slice(0, pivot))
+  const pattern = posix.join('/', pivot < 0 ? source : source.slice(pivot + 3)).slice(1)
+  if (
+    !hasWildcards(root) &&
+    !hasWildcards(pattern) &&
+    resolveLinks(tree, `${root}/${pattern}`, { followLast: false }).entry === undefined
+  )
+    throw missing(source, posix.join(root, pattern), tree)
+  return matches(root, tree).map(path => one(op, path, source, tree, pattern))
+}
+
+/** The paths (without leading slash) that a cleaned absolute source matches. */
+function matches(clean: string, tree: SourceTree): string[] {
+  const parts = clean.split('/').filter(Boolean)
+  const first = parts.findIndex(hasWildcards)
+  if (first < 0) return [parts.join('/')]
+  const start = resolveLinks(tree, parts.slice(0, first).join('/')).path
+  let level = [start]
+  for (const [i, part] of parts.slice(first).entries()) {
+    const matcher = hasWildcards(part) ? compileGlob(part) : (name: string) => name === part.replaceAll(/\\(.)/g, '$1')
+    if (!matcher) return []
+    const last = first + i === parts.length - 1
+    level = level.flatMap(dir =>
+      tree.lookup(dir)?.type === 'dir'
+        ? tree
+            .list(dir)
+            .filter(matcher)
+            .map(name => (dir === '' ? name : `${dir}/${name}`))
+            .filter(path => last || tree.lookup(path)?.type === 'dir')
+        : [],
+    )
+  }
+  return level
+}
+
+function one(op: CopyOp, path: string, source: string, tree: SourceTree, include: string | undefined): SourceMatch {
+  const followed = resolveLinks(tree, path)
+  if (!followed.entry) throw missing(source, `/${path}`, tree)
+  const entry = withDigest(followed.path, followed.entry, tree)
+  const below = entry.type === 'dir' ? walk(followed.path, tree, include, op.excludes) : []
+  return { name: posix.basename(path), path: followed.path, entry, below }
+}
+
+function withDigest(path: string, entry: Entry, tree: SourceTree): Entry {
+  return entry.type === 'file' && entry.digest === undefined ? { ...entry, digest: tree.digest(path) } : entry
+}
+
+function walk(
+  root: string,
+  tree: SourceTree,
+  include: string | undefined,
+  excludes: readonly string[],
+): SourceMatch['below'] {
+  const includes = include === undefined ? undefined : patternRules([include])
+  const excluded = excludes.length === 0 ? undefined : patternRules(excludes)
+  const out: { path: string; entry: Entry; parentOnly: boolean }[] = []
+  visit(root, '', includes?.root, excluded?.root)
+  return out
+
+  function visit(
+    dir: string,
+    relative: string,
+    inside: IgnoreState | undefined,
+    outside: IgnoreState | undefined,
+  ): void {
+    for (const name of tree.list(dir)) {
+      const full = dir === '' ? name : `${dir}/${name}`
+      const path = relative === '' ? name : `${relative}/${name}`
+      const entry = tree.lookup(full)
+      if (!entry) continue
+      if (entry.type !== 'dir') {
+        const wanted = !(excluded?.ignores(path, outside!) ?? false) && (includes?.ignores(path, inside!) ?? true)
+        if (wanted) out.push({ path, entry: withDigest(full, entry, tree), parentOnly: false })
+        continue
+      }
+      const [inState, outState] = [includes?.descend(path, inside!), excluded?.descend(path, outside!)]
+      const left = outState?.ignored ?? false
+      if (left && !excluded!.mayKeepBelow(path)) continue
+      // A directory that is not wanted itself is made only when something below it is.
+      const wanted = !left && (inState?.ignored ?? true)
+      const at = out.length
+      out.push({ path, entry, parentOnly: !wanted })
+      visit(full, path, inState, outState)
+      if (!wanted && out.length === at + 1) out.pop()
+    }
+  }
+}
+
+function missing(source: string, path: string, tree: SourceTree): ArchimageError {
+  const { dir, base } = posix.parse(path)
+  const parent = resolveLinks(tree, dir.slice(1))
+  const meant = parent.entry?.type === 'dir' ? didYouMean(base, tree.list(parent.path)) : undefined
+  return new ArchimageError('NOT_FOUND', `"${source}" does not exist in ${tree.name}`, {
+    hint: meant ?? 'check the name, and that no line of .dockerignore leaves it out',
+  })
+}

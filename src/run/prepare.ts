@@ -1,0 +1,279 @@
+import { readFileSync } from 'node:fs'
+import { relative } from 'node:path'
+import { type Context, openContext } from '../context/context.ts'
+import { commitTime } from '../context/epoch.ts'
+import type { HashMemory } from '../context/hash-memory.ts'
+import type { Dockerfile } from '../dockerfile/ast.ts'
+import { parseDockerfile } from '../dockerfile/parse.ts'
+import type { BuildOptions, Cell } from '../engines/engine.ts'
+import type { TimePolicy } from '../engines/native/times.ts'
+import { ArchimageError, systemError } from '../errors/error.ts'
+import type { ImageManifest } from '../oci/manifest.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
+import { ContextView } from '../plan/context-view.ts'
+import type { PlannedCell } from '../plan/graph.ts'
+import { cellKey } from '../plan/key.ts'
+import { lower, type NamedContext } from '../plan/lower.ts'
+import type { CopyOp } from '../plan/lowered.ts'
+import type { Project, Service, Timestamps } from '../project/project.ts'
+import { matchServiceReference } from '../project/references.ts'
+import type { Store } from '../store/store.ts'
+import type { Images } from './images.ts'
+
+/** What all cells of a run have in common. */
+export interface CellSettings {
+  readonly docker: boolean
+  readonly compression: BuildOptions['compression']
+  readonly level?: number
+  readonly workers?: number
+  /** Wins over what the services say. */
+  readonly timestamps?: Timestamps
+  /** SOURCE_DATE_EPOCH, in seconds. */
+  readonly epoch?: number
+  /** --build-arg, --label, --annotation: over those of the service. */
+  readonly args: Readonly<Record<string, string>>
+  readonly labels: Readonly<Record<string, string>>
+  readonly annotations: Readonly<Record<string, string>>
+  readonly target?: string
+  /** Paths that are never part of a context: what the run itself writes. */
+  readonly exclude: readonly string[]
+  /** The Dockerfile's text when it does not come from a file (standard input), by path. */
+  readonly dockerfiles: ReadonlyMap<string, Uint8Array>
+  /** The context is empty: a Dockerfile came alone. */
+  readonly emptyContext?: boolean
+}
+
+export interface Prepared {
+  readonly cell: Cell
+  readonly key: string
+  readonly parts: Readonly<Record<string, string>>
+  readonly warnings: readonly string[]
+  readonly fallback?: string
+}
+
+/** Reads Dockerfiles and contexts once per run and turns planned cells into cells that an engine can build. */
+export class Preparation {
+  private readonly project: Project
+  private readonly settings: CellSettings
+  private readonly images: Images
+  private readonly memory: HashMemory
+  private readonly dockerfiles = new Map<string, Dockerfile>()
+  private readonly views = new Map<string, ContextView>()
+
+  constructor(input: { project: Project; settings: CellSettings; images: Images; store: Store }) {
+    this.project = input.project
+    this.settings = input.settings
+    this.images = input.images
+    this.memory = hashMemory(input.store)
+  }
+
+  readonly readDockerfile = (path: string): Dockerfile => {
+    let dockerfile = this.dockerfiles.get(path)
+    if (!dockerfile) {
+      dockerfile = parseDockerfile(
+        this.settings.dockerfiles.get(path) ?? readDockerfileBytes(path),
+        shortPath(path, this.project.root),
+      )
+      this.dockerfiles.set(path, dockerfile)
+    }
+    return dockerfile
+  }
+
+  args(service: Service): Readonly<Record<string, string>> {
+    const { epoch } = this.settings
+    return {
+      ...service.args,
+      ...(epoch === undefined ? {} : { SOURCE_DATE_EPOCH: String(epoch) }),
+      ...this.settings.args,
+    }
+  }
+
+  /** Lowers the Dockerfile and computes the key. `upstream` has the images of the cells that this one needs. */
+  async prepare(
+    planned: PlannedCell,
+    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
+  ): Promise<Prepared> {
+    const { service, platform, dockerfile, dockerfilePath } = planned
+    const { settings } = this
+    const times = buildTimes(settings.timestamps ?? service.timestamps, settings.epoch, service.context)
+    const target = settings.target ?? service.target
+    const lowered = await lower({
+      dockerfile,
+      platform,
+      args: this.args(service),
+      labels: { ...service.labels, ...settings.labels },
+      ...(target === undefined ? {} : { target }),
+      ...(times.fixed === undefined ? {} : { epoch: times.fixed }),
+      ...(service.platformException === undefined ? {} : { platformException: service.platformException }),
+      image: (reference, wanted) => this.image(reference, wanted, service, upstream),
+      named: (name, wanted) => this.named(name, wanted, service, upstream),
+    })
+    const context = this.view(service.context, dockerfilePath, service, times.mode === 'keep')
+    const directories = new Map<string, ContextView>()
+    for (const stage of lowered.stages.values())
+      for (const op of stage.ops)
+        if (op.kind === 'copy' && op.from.kind === 'directory')
+          directories.set(op.from.path, this.view(op.from.path, undefined, service, times.mode === 'keep'))
+    const options: BuildOptions = {
+      docker: settings.docker,
+      compression: settings.compression,
+      times,
+      annotations: { ...service.annotations, ...settings.annotations },
+      ...(settings.level === undefined ? {} : { level: settings.level }),
+      ...(settings.workers === undefined ? {} : { workers: settings.workers }),
+    }
+    const files = (op: CopyOp): string =>
+      (op.from.kind === 'directory' ? directories.get(op.from.path)! : context).find(op).digest
+    const { key, parts } = cellKey(
+      lowered,
+      {
+        docker: settings.docker,
+        compression: `${settings.compression} ${settings.level ?? ''}`,
+        timestamps: times.mode,
+        epoch: times.fixed,
+        annotations: options.annotations,
+      },
+      files,
+    )
+    const lowerVariant = lowered.bases.find(base => !base.exact)
+    return {
+      cell: { service, platform, lowered, context, directories, options },
+      key,
+      parts,
+      warnings: lowered.warnings,
+      ...(lowerVariant ? { fallback: formatPlatform(lowerVariant.platform) } : {}),
+    }
+  }
+
+  private async image(
+    reference: string,
+    platform: Platform,
+    service: Service,
+    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
+  ) {
+    const match = matchServiceReference(this.project, reference, service)
+    if (match === undefined || !('service' in match)) return this.images.image(reference, platform)
+    return this.serviceImage(match.service.name, platform, upstream)
+  }
+
+  private serviceImage(
+    name: string,
+    platform: Platform,
+    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
+  ) {
+    const manifest = upstream(name, platform)
+    if (!manifest) throw new Error(`${name} for ${formatPlatform(platform)} was not built before it was needed`)
+    return this.images.local(`service ${name}`, manifest, true, name)
+  }
+
+  private async named(
+    name: string,
+    platform: Platform,
+    service: Service,
+    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
+  ): Promise<NamedContext | undefined> {
+    const value = service.buildContexts[name]
+    if (value === undefined) return undefined
+    if (value.startsWith('docker-image://'))
+      return { kind: 'image', image: await this.images.image(value.slice(15), platform) }
+    if (value.startsWith('service:'))
+      return { kind: 'image', image: await this.serviceImage(value.slice(8), platform, upstream) }
+    if (/^[a-z][a-z0-9+.-]*:/i.test(value) && !/^[a-z]:[\\/]/i.test(value))
+      throw new ArchimageError(
+        'UNSUPPORTED',
+        `the named context ${name}=${value} is of a kind that is not supported yet`,
+        {
+          hint: 'a directory, docker-image://REFERENCE and service:NAME are',
+        },
+      )
+    return { kind: 'directory', path: value }
+  }
+
+  private view(root: string, dockerfile: string | undefined, service: Service, times: boolean): ContextView {
+    const key = JSON.stringify([root, dockerfile, service.modes, times])
+    let view = this.views.get(key)
+    if (!view) {
+      const empty = this.settings.emptyContext === true && root === service.context
+      const context = empty
+        ? emptyContext()
+        : openContext(root, {
+            ...(dockerfile ? { dockerfile } : {}),
+            memory: this.memory,
+            exclude: this.settings.exclude,
+          })
+      view = new ContextView(context, { modes: service.modes, times })
+      this.views.set(key, view)
+    }
+    return view
+  }
+
+  /** Keeps what was hashed for the next run. */
+  save(): void {
+    for (const view of this.views.values()) view.context.save()
+  }
+}
+
+/** The context of a Dockerfile that came alone: a folder with nothing in it. */
+function emptyContext(): Context {
+  const nothing = (): never => {
+    throw new ArchimageError('NOT_FOUND', 'there is no build context: the Dockerfile came alone')
+  }
+  return {
+    root: '',
+    lookup: path => (path === '' ? { type: 'dir', mode: 0o755, size: 0, mtime: 0, uid: 0, gid: 0 } : undefined),
+    list: () => [],
+    digest: nothing,
+    path: nothing,
+    resolve: () => undefined,
+    glob: () => [],
+    save: () => {},
+  }
+}
+
+function hashMemory(store: Store): HashMemory {
+  return {
+    load: root => store.records.blob('context', root),
+    save: (root, bytes) => store.records.putBlob('context', root, bytes),
+  }
+}
+
+const MAX_DOCKERFILE = 16 * 1024 * 1024
+
+function readDockerfileBytes(path: string): Uint8Array {
+  try {
+    const bytes = readFileSync(path)
+    if (bytes.length > MAX_DOCKERFILE)
+      throw new ArchimageError('DOCKERFILE_INVALID', `${path} has ${bytes.length} bytes: that is no Dockerfile`)
+    return bytes
+  } catch (error) {
+    const { code } = error as { code?: string }
+    if (code === 'ENOENT')
+      throw new ArchimageError('DOCKERFILE_INVALID', `there is no Dockerfile at ${path}`, {
+        hint: 'name it with -f, or in archimage.yaml: dockerfile',
+      })
+    if (code === 'EISDIR') throw new ArchimageError('DOCKERFILE_INVALID', `${path} is a folder, not a Dockerfile`)
+    throw systemError(error, `reading ${path}`)
+  }
+}
+
+/** As people know the file: relative to where the project is, when it is below. */
+export function shortPath(path: string, root: string): string {
+  const short = relative(root, path)
+  return short === '' || short.startsWith('..') ? path : short
+}
+
+/** The policy for times: SOURCE_DATE_EPOCH wins; `commit` without a commit is an error, never silently something else. */
+export function buildTimes(mode: Timestamps, epoch: number | undefined, context: string): TimePolicy {
+  if (epoch !== undefined) return { mode, fixed: epoch }
+  if (mode !== 'commit') return { mode }
+  const fixed = commitTime(context)
+  if (fixed === undefined)
+    throw new ArchimageError(
+      'CONTEXT_INVALID',
+      `timestamps: commit, but ${context} is in no git repository with a commit`,
+      {
+        hint: 'use timestamps: content, which needs no repository',
+      },
+    )
+  return { mode, fixed }
+}

@@ -1,0 +1,521 @@
+import { availableParallelism } from 'node:os'
+import { nativeEngine, refuseRun } from '../engines/native/engine.ts'
+import { CODES, type ErrorCode } from '../errors/codes.ts'
+import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
+import { assembleIndex, type Member } from '../manifests/assemble.ts'
+import { configPlatform, parseImageConfig } from '../oci/config.ts'
+import type { Digest } from '../oci/digest.ts'
+import { describe, type ImageIndex, type ImageManifest } from '../oci/manifest.ts'
+import { isForeignLayer } from '../oci/media-types.ts'
+import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '../oci/platform.ts'
+import { formatReference, type Reference } from '../oci/reference.ts'
+import { buildGraph, cellId, type Graph, type PlannedCell } from '../plan/graph.ts'
+import { whatChanged } from '../plan/key.ts'
+import { runPrebuild } from '../project/prebuild.ts'
+import type { Project, Service } from '../project/project.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { Store } from '../store/store.ts'
+import { storeTransport } from '../transports/store.ts'
+import type { Transport } from '../transports/transport.ts'
+import { verifyImage } from '../verify/verify.ts'
+import { BlobFetcher } from './blobs.ts'
+import type { CellResult, CellState, Emit, RunResult, ServiceResult } from './events.ts'
+import { toFailure } from './failure.ts'
+import { Images } from './images.ts'
+import { type CellSettings, Preparation, type Prepared } from './prepare.ts'
+import { type Publication, publish, type TagWish } from './publish.ts'
+import { Slots } from './slots.ts'
+
+export interface RunRequest {
+  readonly project: Project
+  /** Those that were asked for; what they need comes by itself. */
+  readonly services: readonly Service[]
+  readonly platformsOf: (service: Service) => readonly Platform[]
+  readonly settings: CellSettings
+  readonly jobs?: number
+  readonly failFast: boolean
+  /** Builds although a record says that it is not necessary. */
+  readonly force: boolean
+  readonly pull: boolean
+  readonly offline: boolean
+  readonly push: boolean
+  readonly atomic: boolean
+  /** Names for a service's index, the main one first. The first is its name in the store; all are pushed. */
+  readonly names: (service: Service) => readonly Reference[]
+  /** Names for the image of one platform (`--arch-tags`). */
+  readonly archNames: (service: Service, platform: Platform) => readonly Reference[]
+  /** Do not push any name, only content by digest (`push-by-digest`). */
+  readonly byDigest?: boolean
+  readonly indexAnnotations: Readonly<Record<string, string>>
+}
+
+export interface RunTools {
+  readonly store: Store
+  readonly registry: Registry
+  readonly emit: Emit
+  readonly signal: AbortSignal
+}
+
+/** An image of the run: what outputs (`-o`) are made of. */
+export interface ServiceImage {
+  readonly service: Service
+  readonly index: ImageIndex
+  readonly members: readonly Member[]
+}
+
+export interface RunOutcome {
+  readonly result: RunResult
+  /** Complete services, in the project's order. */
+  readonly images: readonly ServiceImage[]
+  readonly blobs: BlobFetcher
+}
+
+interface CellRecord {
+  readonly digest: Digest
+  readonly configDigest: Digest
+  readonly size: number
+}
+
+interface LastBuild {
+  readonly key: string
+  readonly parts: Readonly<Record<string, string>>
+}
+
+interface Ended {
+  readonly result: CellResult
+  readonly manifest?: ImageManifest
+}
+
+/** Takes a project from source to verified images: builds every cell, publishes, reads back (DESIGN §2). */
+export async function run(request: RunRequest, tools: RunTools): Promise<RunOutcome> {
+  return new Run(request, tools).run()
+}
+
+class Run {
+  private readonly request: RunRequest
+  private readonly tools: RunTools
+  private readonly blobs: BlobFetcher
+  private readonly preparation: Preparation
+  private readonly started = new Date()
+  private readonly clock = performance.now()
+  private readonly ended = new Map<string, Ended>()
+  private readonly warnings: string[] = []
+  private readonly stop = new AbortController()
+  private readonly signal: AbortSignal
+  private readonly serviceErrors = new Map<string, ArchimageError>()
+
+  constructor(request: RunRequest, tools: RunTools) {
+    this.request = request
+    this.signal = AbortSignal.any([tools.signal, this.stop.signal])
+    const emit: Emit = event => {
+      if (event.type === 'warning') {
+        if (this.warnings.includes(event.message)) return
+        this.warnings.push(event.message)
+      }
+      tools.emit(event)
+    }
+    this.tools = { ...tools, emit }
+    this.blobs = new BlobFetcher(tools.store, tools.registry, emit)
+    const images = new Images({
+      store: tools.store,
+      registry: tools.registry,
+      blobs: this.blobs,
+      options: { pull: request.pull, offline: request.offline },
+      emit,
+      signal: this.signal,
+    })
+    this.preparation = new Preparation({
+      project: request.project,
+      settings: request.settings,
+      images,
+      store: tools.store,
+    })
+  }
+
+  async run(): Promise<RunOutcome> {
+    const { request, tools } = this
+    const { project } = request
+    const graph = planGraph(request, this.preparation)
+    const jobs = request.jobs ?? Math.max(4, availableParallelism())
+    for (const message of [...project.warnings, ...graph.warnings]) tools.emit({ type: 'warning', message })
+    const cells = graph.cells.map(({ service, platform }) => ({
+      service: service.name,
+      platform: formatPlatform(platform),
+    }))
+    tools.emit({ type: 'run-started', cells, jobs, project: project.root })
+    await this.prebuild(graph, jobs)
+    tools.emit({ type: 'phase', phase: 'build' })
+    await this.buildCells(graph, jobs)
+    this.preparation.save()
+    const images = tools.signal.aborted ? [] : this.assemble()
+    const services = await this.finish(images)
+    const result = this.result(graph, services)
+    tools.emit({ type: 'run-ended', result })
+    return { result, images, blobs: this.blobs }
+  }
+
+  /** Prebuild commands of all cells, before anything is hashed: contexts are read as they leave them. */
+  private async prebuild(graph: Graph, jobs: number): Promise<void> {
+    const cells = graph.cells.filter(cell => cell.service.prebuild !== undefined)
+    if (cells.length === 0) return
+    this.tools.emit({ type: 'phase', phase: 'prepare' })
+    const slots = new Slots(jobs)
+    const prebuild = async (cell: PlannedCell): Promise<void> => {
+      if (this.signal.aborted) return
+      const name = { service: cell.service.name, platform: formatPlatform(cell.platform) }
+      const start = performance.now()
+      try {
+        await runPrebuild(cell.service, cell.platform, {
+          signal: this.signal,
+          onLine: text => this.tools.emit({ type: 'cell-log', cell: name, text }),
+        })
+      } catch (error) {
+        this.end(cell, this.failed(cell, error, start))
+      }
+    }
+    await Promise.all(cells.map(cell => slots.run(() => prebuild(cell))))
+  }
+
+  private async buildCells(graph: Graph, jobs: number): Promise<void> {
+    const slots = new Slots(jobs)
+    const promises = new Map<string, Promise<void>>()
+    for (const cell of graph.cells) {
+      const needs = cell.needs.map(id => promises.get(id)!)
+      promises.set(
+        cell.id,
+        Promise.all(needs).then(() => (this.ended.has(cell.id) ? undefined : slots.run(() => this.buildCell(cell)))),
+      )
+    }
+    await Promise.all(promises.values())
+  }
+
+  private async buildCell(cell: PlannedCell): Promise<void> {
+    const start = performance.now()
+    const held = cell.needs.find(id => !isRight(this.ended.get(id)))
+    if (held !== undefined)
+      return this.end(cell, this.ending(cell, 'not-run', `needs ${held}, which is not there`, start))
+    if (this.signal.aborted)
+      return this.end(
+        cell,
+        this.ending(cell, this.tools.signal.aborted ? 'cancelled' : 'not-run', this.stopReason(), start),
+      )
+    this.tools.emit({ type: 'cell-started', cell: cellName(cell), engine: nativeEngine.name, emulated: false })
+    try {
+      const prepared = await this.preparation.prepare(cell, (service, platform) =>
+        this.upstream(cell, service, platform),
+      )
+      for (const message of prepared.warnings) this.tools.emit({ type: 'warning', message, cell: cellName(cell) })
+      refuseRun(prepared.cell)
+      this.end(cell, await this.buildPrepared(cell, prepared, start))
+    } catch (error) {
+      this.end(cell, this.failed(cell, error, start))
+    }
+  }
+
+  private upstream(cell: PlannedCell, service: string, platform: Platform): ImageManifest | undefined {
+    const platforms = cell.needs.filter(id => id.startsWith(`${service} `)).map(id => this.ended.get(id)!)
+    const match = selectPlatform(
+      platform,
+      platforms.map(ended => parsePlatform(ended.result.platform)),
+    )
+    return match && platforms[match.index]!.manifest
+  }
+
+  private async buildPrepared(cell: PlannedCell, prepared: Prepared, start: number): Promise<Ended> {
+    const { store } = this.tools
+    const recordKey = `${this.request.project.root} ${cell.id}`
+    const last = store.records.get<LastBuild>('last', recordKey)
+    const fallback = prepared.fallback === undefined ? {} : { fallback: prepared.fallback }
+    const known = this.request.force ? undefined : this.recorded(prepared.key)
+    if (known) {
+      if (last?.key !== prepared.key) store.records.put('last', recordKey, { key: prepared.key, parts: prepared.parts })
+      const reason =
+        last === undefined || last.key === prepared.key ? 'nothing changed' : 'the same as an earlier build'
+      return this.right(cell, 'unchanged', reason, known.record, known.manifest, start, fallback)
+    }
+    const reason = this.request.force
+      ? 'forced'
+      : last === undefined
+        ? 'never built here'
+        : last.key === prepared.key
+          ? 'its image is no longer in the store'
+          : whatChanged(last.parts, prepared.parts)
+    const manifest = await nativeEngine.build(prepared.cell, {
+      store,
+      emit: this.tools.emit,
+      signal: this.signal,
+      fetch: descriptor => this.blobs.ensure(descriptor, this.signal),
+    })
+    const record: CellRecord = {
+      digest: manifest.digest,
+      configDigest: manifest.config.digest,
+      size: manifest.raw.length + manifest.config.size + manifest.layers.reduce((sum, layer) => sum + layer.size, 0),
+    }
+    store.records.put('cell', prepared.key, record)
+    store.records.put('last', recordKey, { key: prepared.key, parts: prepared.parts })
+    return this.right(cell, 'built', reason, record, manifest, start, fallback)
+  }
+
+  /** The image that a key made before, if all of it is still to be had. */
+  private recorded(key: string): { record: CellRecord; manifest: ImageManifest } | undefined {
+    const { store } = this.tools
+    const record = store.records.get<CellRecord>('cell', key)
+    if (!record || !store.has(record.digest) || !store.has(record.configDigest)) return undefined
+    const manifest = store.manifest(record.digest)
+    if (manifest.kind !== 'image') return undefined
+    const there = manifest.layers.every(
+      layer =>
+        isForeignLayer(layer.mediaType) ||
+        store.has(layer.digest, layer.size) ||
+        this.blobs.sourceOf(layer.digest) !== undefined,
+    )
+    return there ? { record, manifest } : undefined
+  }
+
+  private right(
+    cell: PlannedCell,
+    state: CellState,
+    reason: string,
+    record: CellRecord,
+    manifest: ImageManifest,
+    start: number,
+    extra: Partial<CellResult>,
+  ): Ended {
+    const { result } = this.ending(cell, state, reason, start)
+    return {
+      manifest,
+      result: { ...result, digest: record.digest, configDigest: record.configDigest, size: record.size, ...extra },
+    }
+  }
+
+  private ending(cell: PlannedCell, state: CellState, reason: string, start: number): Ended {
+    const seconds = (performance.now() - start) / 1000
+    return { result: { ...cellName(cell), state, reason, engine: nativeEngine.name, emulated: false, seconds } }
+  }
+
+  private failed(cell: PlannedCell, error: unknown, start: number): Ended {
+    if (this.signal.aborted && (!isArchimageError(error) || error.code === 'CANCELLED'))
+      return this.ending(cell, this.tools.signal.aborted ? 'cancelled' : 'not-run', this.stopReason(), start)
+    const failure = toFailure(error, cell.dockerfile.lines)
+    if (this.request.failFast)
+      this.stop.abort(new ArchimageError('CANCELLED', `${cell.id} failed, and --fail-fast was given`))
+    const { result } = this.ending(cell, 'failed', failure.message.split('\n')[0]!, start)
+    return { result: { ...result, failure } }
+  }
+
+  private stopReason(): string {
+    return this.tools.signal.aborted ? 'interrupted' : cancelled(this.stop.signal.reason).message
+  }
+
+  private end(cell: PlannedCell, ended: Ended): void {
+    if (this.ended.has(cell.id)) return
+    this.ended.set(cell.id, ended)
+    const { state, reason, digest, size, seconds, fallback, failure } = ended.result
+    this.tools.emit({
+      type: 'cell-ended',
+      cell: cellName(cell),
+      state,
+      reason,
+      seconds,
+      ...(digest === undefined ? {} : { digest }),
+      ...(size === undefined ? {} : { size }),
+      ...(fallback === undefined ? {} : { fallback }),
+      ...(failure === undefined ? {} : { failure }),
+    })
+  }
+
+  /** One index per service of which every cell that was asked for is right; named in the store. */
+  private assemble(): ServiceImage[] {
+    const { request, tools } = this
+    const images: ServiceImage[] = []
+    for (const service of request.services) {
+      const platforms = request.platformsOf(service)
+      const cells = platforms.map(platform => this.ended.get(cellId(service.name, platform)))
+      if (platforms.length === 0 || !cells.every(isRight)) continue
+      const members = platforms.map((_, i) => ({
+        platform: this.indexPlatform(cells[i]!.manifest!),
+        manifest: cells[i]!.manifest!,
+      }))
+      const index = assembleIndex(members, { docker: request.settings.docker, annotations: request.indexAnnotations })
+      tools.store.put(index.raw)
+      images.push({ service, index, members })
+    }
+    const names = images.flatMap(({ service, index, members }) => [
+      ...request.names(service).map(reference => ({ reference, manifest: index as ImageIndex | ImageManifest })),
+      ...members.flatMap(({ platform, manifest }) =>
+        request.archNames(service, platform).map(reference => ({ reference, manifest })),
+      ),
+    ])
+    tools.store.tagAll(
+      names.map(({ reference, manifest }) => ({
+        name: formatReference(reference),
+        descriptor: describe(manifest),
+        origin: 'built' as const,
+      })),
+    )
+    return images
+  }
+
+  /** What the index says of an image: what its config says, with the os.version of a windows base. */
+  private indexPlatform(manifest: ImageManifest): Platform {
+    return configPlatform(parseImageConfig(this.tools.store.read(manifest.config.digest)))
+  }
+
+  private async finish(images: readonly ServiceImage[]): Promise<ServiceResult[]> {
+    const { request, tools } = this
+    const tags = new Map<string, ServiceResult['tags']>()
+    const verified = new Map<string, ServiceResult['verified']>()
+    const incomplete = request.services.some(service => !images.some(image => image.service === service))
+    if (request.push && !tools.signal.aborted) {
+      if (request.atomic && incomplete)
+        for (const { service } of images)
+          this.serviceErrors.set(
+            service.name,
+            new ArchimageError(
+              'INCOMPLETE',
+              `${service.name} was not published: not every service is complete, and --atomic was given`,
+            ),
+          )
+      else await this.publish(images, tags)
+    }
+    if (!tools.signal.aborted) {
+      tools.emit({ type: 'phase', phase: 'verify' })
+      await Promise.all(images.map(image => this.readBack(image, verified)))
+    }
+    return request.services.map(service => {
+      const image = images.find(candidate => candidate.service === service)
+      const error = this.serviceErrors.get(service.name)
+      return {
+        service: service.name,
+        image: service.image,
+        ...(image ? { digest: image.index.digest } : {}),
+        tags: tags.get(service.name) ?? [],
+        verified: verified.get(service.name) ?? [],
+        ...(error ? { failure: toFailure(error) } : {}),
+      }
+    })
+  }
+
+  private async publish(images: readonly ServiceImage[], tags: Map<string, ServiceResult['tags']>): Promise<void> {
+    const { request, tools } = this
+    tools.emit({ type: 'phase', phase: 'publish' })
+    const publications = images.map(({ service, index, members }): Publication => {
+      const [main, ...others] = request.names(service)
+      const wishes: TagWish[] = [
+        ...members.flatMap(({ platform, manifest }) =>
+          request.archNames(service, platform).map(reference => ({ reference, manifest })),
+        ),
+        ...others.map(reference => ({ reference, manifest: index })),
+        ...(main ? [{ reference: main, manifest: index }] : []),
+      ]
+      return {
+        service: service.name,
+        index,
+        children: members.map(({ manifest }) => manifest),
+        tags: wishes,
+        ...(request.byDigest ? { byDigest: true } : {}),
+      }
+    })
+    const published = await publish(publications, request.atomic, { ...tools, blobs: this.blobs })
+    for (const { service } of images)
+      tags.set(
+        service.name,
+        published.tags.filter(tag => tag.service === service.name).map(({ service: _, ...tag }) => tag),
+      )
+    for (const [service, error] of published.failures) this.serviceErrors.set(service, error)
+  }
+
+  /** What was built or pushed is looked up again where it should now be. */
+  private async readBack(image: ServiceImage, verified: Map<string, ServiceResult['verified']>): Promise<void> {
+    const { request, tools } = this
+    const { service, index, members } = image
+    const [main] = request.names(service)
+    const expected = { platforms: members.map(({ platform }) => platform), digest: index.digest }
+    const out: ServiceResult['verified'][number][] = []
+    const check = async (where: string, problems: readonly string[]): Promise<void> => {
+      out.push({ where, ok: problems.length === 0, problems })
+      tools.emit({ type: 'verified', service: service.name, where, ok: problems.length === 0, problems })
+    }
+    try {
+      if (request.push && main && !this.serviceErrors.has(service.name)) {
+        const remote = tools.registry.repository(main)
+        const name = request.byDigest ? index.digest : main.tag!
+        const { problems } = await verifyImage(remote, name, expected, { signal: this.signal })
+        await check(formatReference(main), problems)
+      } else if (!request.push) {
+        const store = storeTransport(tools.store, '')
+        const { problems } = await verifyImage(withSources(store, this.blobs), index.digest, expected, {
+          signal: this.signal,
+        })
+        await check('store', problems)
+      }
+    } catch (error) {
+      if (!isArchimageError(error)) throw error
+      if (this.tools.signal.aborted) return
+      await check(main ? formatReference(main) : 'store', [error.message])
+    }
+    verified.set(service.name, out)
+  }
+
+  private result(graph: Graph, services: readonly ServiceResult[]): RunResult {
+    const cells = graph.cells.map(
+      cell => (this.ended.get(cell.id) ?? this.ending(cell, 'cancelled', 'interrupted', performance.now())).result,
+    )
+    const exits: number[] = []
+    for (const cell of cells) {
+      if (cell.failure) exits.push(CODES[cell.failure.code as ErrorCode].exit)
+      else if (cell.state !== 'built' && cell.state !== 'unchanged') exits.push(1)
+    }
+    for (const error of this.serviceErrors.values()) exits.push(error.exit)
+    for (const service of services) if (service.verified.some(check => !check.ok)) exits.push(1)
+    if (this.tools.signal.aborted) exits.push(130)
+    const exitCode = gravest(exits)
+    return {
+      version: 1,
+      project: this.request.project.root,
+      started: this.started.toISOString(),
+      seconds: (performance.now() - this.clock) / 1000,
+      complete: exitCode === 0,
+      exitCode,
+      cells,
+      services,
+      warnings: this.warnings,
+    }
+  }
+}
+
+/** The graph of a request; shared with `plan`. */
+export function planGraph(
+  request: Pick<RunRequest, 'project' | 'services' | 'platformsOf'>,
+  preparation: Preparation,
+): Graph {
+  return buildGraph({
+    project: request.project,
+    services: request.services,
+    platformsOf: request.platformsOf,
+    args: service => preparation.args(service),
+    readDockerfile: preparation.readDockerfile,
+  })
+}
+
+function isRight(ended: Ended | undefined): ended is Ended & { manifest: ImageManifest } {
+  return ended?.manifest !== undefined
+}
+
+function cellName(cell: PlannedCell): { service: string; platform: string } {
+  return { service: cell.service.name, platform: formatPlatform(cell.platform) }
+}
+
+/** Layers of bases that nothing read yet are still in the registry of the base: they count as there. */
+function withSources(transport: Transport, blobs: BlobFetcher): Transport {
+  return {
+    name: transport.name,
+    manifest: (name, options) => transport.manifest(name, options),
+    head: (name, options) => transport.head(name, options),
+    hasBlob: async (descriptor, options) =>
+      (await transport.hasBlob(descriptor, options)) || blobs.sourceOf(descriptor.digest) !== undefined,
+    blob: (descriptor, options) => transport.blob(descriptor, options),
+    putBlob: (descriptor, body, options) => transport.putBlob(descriptor, body, options),
+    putManifest: (manifest, tag, options) => transport.putManifest(manifest, tag, options),
+  }
+}
