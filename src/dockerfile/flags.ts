@@ -38,21 +38,21 @@ export function readFlagValues(name: string, flags: readonly Flag[], failAt: (fl
   const lists: Record<string, string[]> = {}
   const seen = new Set<string>()
   for (const flag of flags) {
-    const fail = failAt(flag)
     const kind = Object.hasOwn(known, flag.name) ? known[flag.name] : undefined
     if (kind === undefined)
-      throw fail(`${name.toUpperCase()} has no flag ${quoted(`--${flag.name}`)}`, meant(name, flag))
+      throw failAt(flag)(`${name.toUpperCase()} has no flag ${quoted(`--${flag.name}`)}`, meant(name, flag))
     if (seen.has(flag.name) && kind !== 'strings')
-      throw fail(`the flag --${flag.name} stands here twice`, 'remove one of them')
+      throw failAt(flag)(`the flag --${flag.name} stands here twice`, 'remove one of them')
     seen.add(flag.name)
     if (kind === 'bool') {
       const value = flag.value?.toLowerCase() ?? 'true'
       if (value === '')
-        throw fail(`the flag --${flag.name}= has no value`, `write --${flag.name} or --${flag.name}=true`)
+        throw failAt(flag)(`the flag --${flag.name}= has no value`, `write --${flag.name} or --${flag.name}=true`)
       if (value !== 'true' && value !== 'false')
-        throw fail(`the flag --${flag.name} takes true or false, not ${quoted(flag.value!)}`)
+        throw failAt(flag)(`the flag --${flag.name} takes true or false, not ${quoted(flag.value!)}`)
       bools[flag.name] = value === 'true'
-    } else if (flag.value === undefined) throw fail(`the flag --${flag.name} has no value`, `write --${flag.name}=…`)
+    } else if (flag.value === undefined)
+      throw failAt(flag)(`the flag --${flag.name} has no value`, `write --${flag.name}=…`)
     else if (kind === 'string') strings[flag.name] = flag.value
     else {
       lists[flag.name] ??= []

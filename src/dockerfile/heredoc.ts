@@ -8,6 +8,8 @@ export function parseHeredoc(word: string): HeredocMark | undefined {
   const match = /^(\d*)<<(-?)[\t\n\f\r ]*([^<]*)$/.exec(word)
   const delimiter = match?.[3]
   if (!match || !delimiter) return undefined
+  if (/^[\w.-]+$/.test(delimiter))
+    return { name: delimiter, expand: true, chomp: match[2] === '-', fd: Number(match[1]) }
   const [name, ...more] = delimiterWords(delimiter, false)
   if (name === undefined || more.length > 0) return undefined
   // Quotes that are gone after lexing were quotes and not escaped characters: then nothing is expanded.
@@ -18,7 +20,7 @@ export function parseHeredoc(word: string): HeredocMark | undefined {
 /** The heredocs that a line announces, in order. A line with an open quote has none (as in BuildKit). */
 export function heredocsIn(line: string): readonly HeredocMark[] {
   const words = rawWords(line) ?? []
-  return words.map(parseHeredoc).filter(mark => mark !== undefined)
+  return words.flatMap(word => (word.includes('<<') ? (parseHeredoc(word) ?? []) : []))
 }
 
 /** Removes the leading tabs of each line (`<<-`). */

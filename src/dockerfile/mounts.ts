@@ -41,6 +41,7 @@ type Draft = { -readonly [K in keyof Mount]: Mount[K] }
  * broken quotes and for a variable in `from`, which BuildKit refuses while parsing.
  */
 export function mountFrom(raw: string, fail: Fail): string | undefined {
+  if (raw !== '' && !/["\n]|from/i.test(raw)) return undefined
   let from: string | undefined
   for (const [key, value] of fieldsOf(raw, fail)) {
     if (key !== 'from' || value === undefined) continue
@@ -188,7 +189,7 @@ function parseUnsigned(text: string, base: 8 | 10): number | undefined {
 
 /** `64m`, `1.5GiB`, `1024`: bytes, in powers of 1024. */
 function parseSize(text: string): number | undefined {
-  const match = /^\+?(\d+\.?\d*|\.\d+) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text)
+  const match = /^\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text)
   if (match === null) return undefined
   const size = Math.trunc(Number(match[1]) * 1024 ** (match[2] ? 'kmgtp'.indexOf(match[2].toLowerCase()) + 1 : 0))
   return size < 2 ** 63 ? size : undefined

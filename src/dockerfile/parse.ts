@@ -9,6 +9,7 @@ import { type Statement, splitStatement } from './statement.ts'
 
 /** No Dockerfile of a person comes near this. */
 const LARGEST = 16 << 20
+const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /**
  * Reads a Dockerfile. `file` is its name in errors. Throws DOCKERFILE_INVALID with the place, the lines around it and a
@@ -16,7 +17,7 @@ const LARGEST = 16 << 20
  */
 export function parseDockerfile(content: Uint8Array | string, file: string): Dockerfile {
   const raw = linesOf(content, file)
-  const lines = raw.some(line => line.endsWith('\r')) ? raw.map(line => line.replace(/\r+$/, '')) : raw
+  const lines = raw.map(line => (line.endsWith('\r') ? line.replace(/\r+$/, '') : line))
   const source: Source = { file, lines }
   const header = readDirectives(source)
   const nodes = readNodes(source, readLines(source, raw, header), header.escape)
@@ -58,7 +59,7 @@ function linesOf(content: Uint8Array | string, file: string): readonly string[] 
   if (typeof text !== 'string') {
     if ((text[0] === 0xff && text[1] === 0xfe) || (text[0] === 0xfe && text[1] === 0xff))
       throw refuse('the Dockerfile is encoded as UTF-16', 'save it as UTF-8')
-    text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(text)
+    text = UTF8.decode(text)
   }
   const lines = (text.charCodeAt(0) === 0xfeff ? text.slice(1) : text).split('\n')
   if (lines.at(-1) === '') lines.pop()

@@ -47,21 +47,21 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
 }
 
 const NONE: readonly never[] = []
+const KEYWORD = /[^\t\v\f\r ]*/y
 
 /** Splits a logical line, or the part of it from `offset` on when it stands in an ONBUILD. */
 export function splitStatement(line: LogicalLine, offset: number, escapeWith: string, fail: Fail): Statement {
   const original = offset === 0 ? line.text : line.text.slice(offset)
   const end = spaceEnd(original)
   const start = Math.min(skipSpace(original), end)
-  let at = start
-  while (at < end && !isBlank(original.charCodeAt(at))) at++
-  const written = original.slice(start, at)
-  const { flags, next } = readFlags(original, at, end, escapeWith, (from, to) =>
-    rangeIn(line, offset + from, offset + to),
-  )
+  const text = end === original.length ? original : original.slice(0, end)
+  KEYWORD.lastIndex = start
+  const written = KEYWORD.exec(text)?.[0] ?? ''
+  const at = start + written.length
+  const { flags, next } = readFlags(text, at, escapeWith, (from, to) => rangeIn(line, offset + from, offset + to))
   const name = written.toLowerCase()
-  const argument = Math.min(skipSpace(original, next), end)
-  const rest = original.slice(argument, end)
+  const argument = skipSpace(text, next)
+  const rest = text.slice(argument)
   const base = { name, written, offset: offset + start, original, flags, json: false, pairs: NONE, legacy: false }
   const shape = Object.hasOwn(SHAPES, name) ? SHAPES[name] : undefined
   if (rest === '' && shape !== 'command') return { ...base, words: NONE }
@@ -94,19 +94,32 @@ export function splitStatement(line: LogicalLine, offset: number, escapeWith: st
   }
 }
 
+// A flag without quotes and escapes, which nearly all are: a regular expression is much faster before the JIT is warm.
+const PLAIN_FLAG = /--([a-z-]+)(?:=([^\t\v\f\r "'\\`]*))?(?=[\t\v\f\r ])/y
+
 /** Flags (`--name[=value]`) before the arguments: quotes and escapes go, a bare `--` ends them. */
 function readFlags(
   text: string,
   from: number,
-  end: number,
   escapeWith: string,
   range: (from: number, to: number) => Flag['range'],
 ): { readonly flags: readonly Flag[]; readonly next: number } {
+  const end = text.length
   let at = from
   let flags: Flag[] | undefined
   for (;;) {
     while (at < end && isBlank(text.charCodeAt(at))) at++
     if (at + 1 >= end || text[at] !== '-' || text[at + 1] !== '-') return { flags: flags ?? NONE, next: at }
+    flags ??= []
+    PLAIN_FLAG.lastIndex = at
+    const plain = PLAIN_FLAG.exec(text)
+    if (plain !== null) {
+      const [whole, name, value] = plain as unknown as [string, string, string | undefined]
+      const own = range(at, at + whole.length)
+      at += whole.length
+      flags.push(value === undefined ? { name, range: own } : { name, value, range: own })
+      continue
+    }
     const start = at
     let word = ''
     let quote = ''
@@ -119,15 +132,11 @@ function readFlags(
       else if (++at < end) word += text[at]!
     }
     at = Math.min(at, end)
-    if (word === '--') return { flags: flags ?? NONE, next: at }
+    if (word === '--') return { flags, next: at }
     const equals = word.indexOf('=')
     const name = word.slice(2, equals < 0 ? undefined : equals)
-    flags ??= []
-    flags.push({
-      name,
-      ...(equals < 0 ? {} : { value: word.slice(equals + 1) }),
-      range: range(start, at),
-    })
+    const value = equals < 0 ? {} : { value: word.slice(equals + 1) }
+    flags.push({ name, ...value, range: range(start, at) })
   }
 }
 
@@ -149,8 +158,12 @@ function commandWords(text: string, fail: Fail): { readonly words: readonly stri
   return jsonWords(text, fail) ?? { words: text === '' ? NONE : [text], json: false }
 }
 
+// Steps over what no rule of words looks at.
+const ORDINARY = /[!#-&(-[\]-_a-~]*/y
+
 /** Words with their quotes and escapes; an escape at the end of the line is dropped. */
 function quotedWords(text: string, escapeWith: string): readonly string[] {
+  if (/^[!#-&(-[\]-_a-~\t\v\f\r ]*$/.test(text)) return fields(text)
   const words: string[] = []
   let at = 0
   while (at < text.length) {
@@ -162,6 +175,9 @@ function quotedWords(text: string, escapeWith: string): readonly string[] {
     let cut = 0
     const start = at
     for (; at < text.length; at++) {
+      ORDINARY.lastIndex = at
+      at += ORDINARY.exec(text)![0].length
+      if (at >= text.length) break
       const ch = text[at]!
       if (quote === '' && isSpace(ch.charCodeAt(0))) break
       if (ch === escapeWith && quote !== "'") {

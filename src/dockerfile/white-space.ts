@@ -26,14 +26,22 @@ export function isBlank(code: number): boolean {
 /** Index of the first character that is no white space, or the length. */
 export function skipSpace(text: string, from = 0): number {
   let at = from
-  while (at < text.length && isSpace(text.charCodeAt(at))) at++
+  while (at < text.length) {
+    const code = text.charCodeAt(at)
+    if ((code > 0x20 && code < 0x85) || !isSpace(code)) break
+    at++
+  }
   return at
 }
 
 /** The end of `text` without its trailing white space. */
 export function spaceEnd(text: string): number {
   let end = text.length
-  while (end > 0 && isSpace(text.charCodeAt(end - 1))) end--
+  while (end > 0) {
+    const code = text.charCodeAt(end - 1)
+    if ((code > 0x20 && code < 0x85) || !isSpace(code)) break
+    end--
+  }
   return end
 }
 
