@@ -1,7 +1,8 @@
 /**
  * The part of Go's regular expressions that moby's patternmatcher can produce from an ignore pattern: characters, classes,
  * `[^/]*`, `(.*\/)?`, `.*` and escapes. Patterns come from strangers, so one with many repetitions is not given to a
- * backtracking engine.
+ * backtracking engine. (patternmatcher forgets to escape `|`, `{` and `}`, so that `a|b*` is an alternative there; here they
+ * are the characters that they look like.)
  */
 type Test = (character: string) => boolean
 type Token =
@@ -40,7 +41,8 @@ const ASSERTIONS: Readonly<Record<string, string>> = { b: '\\b', B: '\\B', A: '^
 /** More repetitions than this in one pattern: no backtracking. */
 const MAX_REPETITIONS = 3
 
-const quote = (character: string): string => character.replace(/[\\^$.*+?()[\]{}|/-]/, '\\$&')
+const quote = (character: string): string => character.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&')
+const quoteInClass = (character: string): string => character.replace(/[\\^$.*+?()[\]{}|/-]/, '\\$&')
 
 /** A test of whole paths for the body of a Go regular expression; undefined when Go would refuse it. */
 export function compileGoRegexp(body: string): ((path: string) => boolean) | undefined {
@@ -144,7 +146,7 @@ function parseClass(
       if (end === undefined || end.codePointAt(0)! < low.codePointAt(0)!) return undefined
       high = end
     }
-    parts.push(high === low ? quote(low) : `${quote(low)}-${quote(high)}`)
+    parts.push(high === low ? quoteInClass(low) : `${quoteInClass(low)}-${quoteInClass(high)}`)
   }
   return { source: `[${negated ? '^' : ''}${parts.join('')}]`, end: i + 1 }
 }

@@ -35,8 +35,8 @@ function read(file: string): Buffer | undefined {
 }
 
 /**
- * The ignore file of a context: the one that is named, else `<Dockerfile>.dockerignore`, else `.dockerignore` in the root,
- * else `.containerignore` as podman has it. They replace each other, they are never merged. Throws CONTEXT_INVALID.
+ * The ignore file of a context: the one that is named, else `<Dockerfile>.dockerignore`, else `.dockerignore` in the root.
+ * They replace each other, they are never merged. Throws CONTEXT_INVALID.
  */
 export function readIgnoreFile(root: string, dockerfile?: string, named?: string): IgnoreFile | undefined {
   const candidates =
@@ -45,7 +45,6 @@ export function readIgnoreFile(root: string, dockerfile?: string, named?: string
       : [
           ...(dockerfile === undefined ? [] : [`${resolve(root, dockerfile)}.dockerignore`]),
           join(root, '.dockerignore'),
-          join(root, '.containerignore'),
         ]
   for (const file of candidates) {
     const bytes = read(file)

@@ -54,7 +54,9 @@ function clean(path: string): string {
 export function parseIgnoreFile(bytes: Uint8Array, file: string): IgnoreRules | undefined {
   if (bytes.byteLength > MAX_BYTES)
     throw new ArchimageError('CONTEXT_INVALID', `${file} has ${bytes.byteLength} bytes; at most ${MAX_BYTES} are read`)
-  const lines = decodePath(bytes).replace(/^\ufeff/, '').split(/\r?\n/)
+  const lines = decodePath(bytes)
+    .replace(/^\ufeff/, '')
+    .split(/\r?\n/)
   const patterns: Pattern[] = []
   for (const [i, line] of lines.entries()) {
     if (line.length > MAX_LINE || line.startsWith('#')) {
