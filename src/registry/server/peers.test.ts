@@ -1,25 +1,22 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
+import { peer, peerOrThrow } from '../../../test/peers/locate.ts'
 import { type Registry, startRegistry } from './start.ts'
 
 const run = promisify(execFile)
 
 /** The program, or undefined where it is not installed; in CI that is an error. */
-function find(name: string): string | undefined {
-  for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), '/opt/peers/bin'])
-    try {
-      accessSync(join(folder, name), constants.X_OK)
-      return join(folder, name)
-    } catch {}
-  if (process.env['CI']) throw new Error(`${name} is not installed`)
-  console.error(`skipped: ${name} is not installed`)
-  return undefined
+function find(name: 'skopeo' | 'crane'): string | undefined {
+  if (process.env['CI']) return peerOrThrow(name)
+  const file = peer(name)
+  if (file === undefined) console.error(`skipped: ${name} is not installed`)
+  return file
 }
 
 const skopeo = find('skopeo')
