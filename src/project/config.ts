@@ -14,8 +14,11 @@ export interface ConfigFile {
   fail(path: readonly PropertyKey[], why: string, hint?: string): never
 }
 
-/** A regular file's bytes, at most `limit`; undefined when there is none. Throws PROJECT_INVALID for anything else. */
-export function readSmallFile(file: string, limit = MAX_BYTES): Buffer | undefined {
+/**
+ * A regular file's bytes, at most `limit`; undefined when there is none. Throws PROJECT_INVALID for anything else, with
+ * `shown` as its name.
+ */
+export function readSmallFile(file: string, limit = MAX_BYTES, shown = file): Buffer | undefined {
   let fd: number
   try {
     // Not blocking: a fifo under this name must not hold us.
@@ -27,9 +30,9 @@ export function readSmallFile(file: string, limit = MAX_BYTES): Buffer | undefin
   }
   try {
     const stat = fstatSync(fd)
-    if (!stat.isFile()) throw new ArchimageError('PROJECT_INVALID', `${file} is not a file`)
+    if (!stat.isFile()) throw new ArchimageError('PROJECT_INVALID', `${shown} is not a file`)
     if (stat.size > limit)
-      throw new ArchimageError('PROJECT_INVALID', `${file} has ${stat.size} bytes; at most ${limit} are read`)
+      throw new ArchimageError('PROJECT_INVALID', `${shown} has ${stat.size} bytes; at most ${limit} are read`)
     const buffer = Buffer.alloc(stat.size)
     return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, 0))
   } finally {

@@ -20,6 +20,7 @@ const MAX_FOLDERS = 5000
 export function serviceName(folder: string): string {
   const name = folder
     .normalize('NFKD')
+    .replace(/\p{M}+/gu, '')
     .toLowerCase()
     .replace(/[^a-z0-9._-]+/g, '-')
     .replace(/\.{2,}|_{3,}|[._-]*(?:\._|_\.|\.-|-\.|_-|-_)[._-]*/g, '-')

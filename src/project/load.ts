@@ -131,7 +131,7 @@ function tagOf(config: ConfigFile | undefined, root: string): string {
   if (tag !== undefined && versionFile !== undefined)
     config?.fail(['version-file'], '"tag" and "version-file" exclude each other')
   if (versionFile !== undefined) {
-    const bytes = placed(config, ['version-file'], () => readSmallFile(resolve(root, versionFile), 4096))
+    const bytes = placed(config, ['version-file'], () => readSmallFile(resolve(root, versionFile), 4096, versionFile))
     if (bytes === undefined) return config!.fail(['version-file'], `there is no file ${versionFile}`)
     const version = bytes
       .toString('utf8')
