@@ -90,7 +90,7 @@ class FolderContext implements Context {
   readonly #rules: IgnoreRules | undefined
   readonly #excluded: readonly string[]
   readonly #states = new Map<string, IgnoreState>()
-  readonly #kept = new Map<string, boolean>()
+  readonly #verdicts = new Map<string, boolean>()
 
   constructor(tree: Tree, ignore: IgnoreFile | undefined, excluded: readonly string[]) {
     this.root = tree.root
@@ -199,18 +199,21 @@ class FolderContext implements Context {
     for (const one of this.#excluded)
       if (path.startsWith(one) && (path.length === one.length || path[one.length] === '/')) return false
     const rules = this.#rules
-    if (rules === undefined || !rules.ignores(path, this.#state(parentOf(path), rules))) return true
-    return rules.mayKeepBelow(path) && this.#keepsBelow(path)
+    if (rules === undefined) return true
+    // Each path is asked for several times: in a listing, as an entry, for its hash.
+    const known = this.#verdicts.get(path)
+    if (known !== undefined) return known
+    const visible =
+      !rules.ignores(path, this.#state(parentOf(path), rules)) || (rules.mayKeepBelow(path) && this.#keepsBelow(path))
+    this.#verdicts.set(path, visible)
+    return visible
   }
 
   #keepsBelow(folder: string): boolean {
-    const known = this.#kept.get(folder)
-    if (known !== undefined) return known
-    const kept =
+    return (
       this.#tree.entry(folder)?.type === 'dir' &&
       this.#tree.names(folder).some(name => this.#visible(`${folder}/${name}`))
-    this.#kept.set(folder, kept)
-    return kept
+    )
   }
 }
 

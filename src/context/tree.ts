@@ -122,8 +122,11 @@ export class Tree {
     let entry: TreeEntry | undefined
     const slash = path.lastIndexOf('/')
     if (path === '' || this.entry(slash < 0 ? '' : path.slice(0, slash))?.type === 'dir') {
-      const stat = this.#call(path, () => lstatSync(fsPath(this.absolute(path)), { throwIfNoEntry: false }))
-      if (stat !== undefined) entry = new TreeEntry(this, path, stat)
+      try {
+        entry = new TreeEntry(this, path, lstatSync(fsPath(this.absolute(path))))
+      } catch (error) {
+        this.#absent(path, error)
+      }
     }
     this.#entries.set(path, entry)
     return entry
@@ -220,19 +223,23 @@ export class Tree {
     })
   }
 
-  /** Undefined when the path is not there; CONTEXT_INVALID or a system error for what cannot be read. */
+  /** The result of `work`, undefined when the path is not there. */
   #call<T>(path: string, work: () => T): T | undefined {
     try {
       return work()
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-      if (code === 'ENAMETOOLONG') return undefined
-      if (code === 'ELOOP') throw this.#changed(path)
-      if (code === 'ENXIO' || code === 'EIO')
-        throw new ArchimageError('CONTEXT_INVALID', `${shown(path)} cannot be read: ${code}`, { cause: error })
-      throw systemError(error, `reading ${shown(this.absolute(path))}`)
+      return this.#absent(path, error)
     }
+  }
+
+  /** Returns for a path that is not there; throws CONTEXT_INVALID or a system error for what cannot be read. */
+  #absent(path: string, error: unknown): undefined {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined
+    if (code === 'ELOOP') throw this.#changed(path)
+    if (code === 'ENXIO' || code === 'EIO')
+      throw new ArchimageError('CONTEXT_INVALID', `${shown(path)} cannot be read: ${code}`, { cause: error })
+    throw systemError(error, `reading ${shown(this.absolute(path))}`)
   }
 }
 
