@@ -103,7 +103,9 @@ class BlobReading {
         return
       } catch (error) {
         if (this.#signal?.aborted || this.#site + 1 >= this.#sites.length) throw error
-        this.#site++
+        if (isArchimageError(error) && (error.code === 'CANCELLED' || error.code === 'OFFLINE')) throw error
+        const { host } = this.#sites[this.#site++]!
+        if (isArchimageError(error) && error.code === 'REGISTRY_UNREACHABLE') host.dead = true
       }
     }
   }
@@ -190,11 +192,10 @@ class BlobReading {
           this.#tries,
         )
     }
-    await sleep(
-      tuning.backoff * 2 ** Math.max(0, this.#tries - 1),
-      undefined,
-      this.#signal ? { signal: this.#signal } : {},
-    )
+    const wait = tuning.backoff * 2 ** Math.max(0, this.#tries - 1)
+    await sleep(wait, undefined, this.#signal ? { signal: this.#signal } : {}).catch(error => {
+      throw cancelled(error)
+    })
     await this.open()
   }
 

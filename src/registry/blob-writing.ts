@@ -1,27 +1,18 @@
-import { ArchimageError, isArchimageError } from '../errors/error.ts'
+import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
 import type { Descriptor } from '../oci/manifest.ts'
-import type { Answer } from './answer.ts'
-import type { RequestBody } from './client.ts'
-import { badAnswer } from './failures.ts'
+import { DONE, dropSession, send, sessionOf, startSession, type WriteOptions } from './blob-sending.ts'
+import type { RequestBody } from './exchange.ts'
 import { type Site, siteRequest } from './site.ts'
+
+export type { WriteOptions } from './blob-sending.ts'
 
 /** Bytes that can be produced again for another attempt; each call gives a fresh stream. */
 export type BodySource = () => ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>
 
-export interface WriteOptions {
-  readonly signal?: AbortSignal
-  readonly progress?: (bytes: number) => void
-  readonly from?: readonly string[]
-}
-
 /** Up to this size a blob is held in memory, so that another attempt needs no new stream. */
 const SMALL = 256 * 1024
-/** Size of the parts when a proxy refuses big requests. */
-const PIECE = 8 * 1024 * 1024
-
 /** Answers by which servers say that they do not take a blob in one PUT. */
 const NOT_WHOLE = new Set([404, 405, 411, 413, 415, 416, 501])
-const DONE = new Set([200, 201, 202, 204])
 
 /**
  * Brings a blob into a repository: nothing when it is there, a mount when a repository of the same host has it, else its
@@ -35,21 +26,41 @@ export async function writeBlob(
 ): Promise<'exists' | 'mounted' | 'uploaded'> {
   const { host, repository } = site
   const { digest } = descriptor
+  const own = `${repository} ${digest}`
   for (;;) {
     if (host.holds(digest, repository)) return 'exists'
-    const other = host.uploading.get(digest)
-    if (other === undefined) break
-    await other.catch(() => {})
+    // With a holder known, repositories mount side by side; without one, the first brings it and the others wait.
+    const known = (host.holders.get(digest)?.size ?? 0) > 0
+    const before = host.bringing.get(own) ?? (known ? undefined : host.bringing.get(digest))
+    if (before === undefined) break
+    await untilAborted(before, options.signal)
   }
   const work = bring(site, descriptor, body, options)
-  host.uploading.set(digest, work)
+  for (const key of [own, digest]) host.bringing.set(key, work)
   try {
     const how = await work
     host.remember(digest, repository)
     return how
   } finally {
-    host.uploading.delete(digest)
+    for (const key of [own, digest]) if (host.bringing.get(key) === work) host.bringing.delete(key)
   }
+}
+
+/** Waits for the end of `work`, however it ends. */
+async function untilAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  const quiet = work.then(
+    () => {},
+    () => {},
+  )
+  if (signal === undefined) return quiet
+  let stop = () => {}
+  const aborted = new Promise<void>(resolve => {
+    stop = resolve
+    signal.addEventListener('abort', stop, { once: true })
+  })
+  await Promise.race([quiet, aborted])
+  signal.removeEventListener('abort', stop)
+  if (signal.aborted) throw cancelled(signal.reason)
 }
 
 async function bring(site: Site, descriptor: Descriptor, body: BodySource, options: WriteOptions) {
@@ -119,41 +130,6 @@ async function mount(
   }
 }
 
-async function dropSession(site: Site, session: URL, signal: AbortSignal | undefined): Promise<void> {
-  const request = siteRequest(site, 'ending an upload', {
-    method: 'DELETE',
-    url: session,
-    actions: 'pull,push',
-    attempts: 1,
-    signal,
-  })
-  await site.client.request(request).then(
-    answer => answer.drain(),
-    () => {},
-  )
-}
-
-async function startSession(site: Site, what: string, signal: AbortSignal | undefined): Promise<URL> {
-  const request = siteRequest(site, what, { method: 'POST', path: 'blobs/uploads/', actions: 'pull,push', signal })
-  const answer = await site.client.request(request)
-  if (answer.status !== 202) throw await site.client.refusal(request, answer)
-  await answer.drain()
-  return sessionOf(site, answer, what)
-}
-
-/** Where an upload goes on: relative or absolute, its query kept (distribution-spec, "Pushing blobs"). */
-function sessionOf(site: Site, answer: Answer, what: string): URL {
-  const location = answer.headers.get('location')
-  const doing = { registry: site.host.registry, repository: site.repository, what }
-  if (location === null) throw badAnswer(doing, 'the registry began an upload without saying where (no Location)')
-  const here = answer.url
-  const there = URL.canParse(location, here) ? new URL(location, here) : undefined
-  // Behind a proxy that ends TLS, registries call themselves http://: we stay on the way that we came.
-  if (there?.protocol === 'http:' && here.protocol === 'https:' && there.hostname === here.hostname)
-    return new URL(there.pathname + there.search, here)
-  return site.client.resolve(location, here, { doing, host: site.host })
-}
-
 async function upload(
   site: Site,
   descriptor: Descriptor,
@@ -202,121 +178,6 @@ async function upload(
     host.hold(client.tuning.backoff * 2 ** (attempt - 1))
     if (await blobExists(site, descriptor, options.signal, 'pull,push')) return 'exists'
   }
-}
-
-interface Sent {
-  readonly answer: Answer
-  readonly refusal: () => Promise<ArchimageError>
-}
-
-type Send = (
-  site: Site,
-  descriptor: Descriptor,
-  session: URL,
-  body: () => Promise<RequestBody>,
-  options: WriteOptions,
-) => Promise<Sent>
-
-const OCTETS = { 'content-type': 'application/octet-stream' }
-
-function withDigest(session: URL, digest: string): URL {
-  const url = new URL(session)
-  // Written by hand: searchParams would encode the rest of the query anew, and some servers sign it.
-  url.search = `${url.search === '' ? '?' : `${url.search}&`}digest=${encodeURIComponent(digest)}`
-  return url
-}
-
-async function finish(site: Site, { digest }: Descriptor, session: URL, options: WriteOptions): Promise<Sent> {
-  const request = siteRequest(site, `sending blob ${digest}`, {
-    method: 'PUT',
-    url: withDigest(session, digest),
-    actions: 'pull,push',
-    headers: OCTETS,
-    body: () => new Uint8Array(0),
-    attempts: 1,
-    signal: options.signal,
-  })
-  const answer = await site.client.request(request)
-  return { answer, refusal: () => site.client.refusal(request, answer) }
-}
-
-const send = {
-  /** One PUT with everything. */
-  async put(site, descriptor, session, body, options) {
-    const request = siteRequest(site, `sending blob ${descriptor.digest}`, {
-      method: 'PUT',
-      url: withDigest(session, descriptor.digest),
-      actions: 'pull,push',
-      headers: OCTETS,
-      body: descriptor.size === 0 ? () => new Uint8Array(0) : body,
-      attempts: 1,
-      signal: options.signal,
-      progress: options.progress,
-    })
-    const answer = await site.client.request(request)
-    return { answer, refusal: () => site.client.refusal(request, answer) }
-  },
-
-  /** One PATCH with everything, as docker does; then an empty PUT. */
-  async patch(site, descriptor, session, body, options) {
-    const request = siteRequest(site, `sending blob ${descriptor.digest}`, {
-      method: 'PATCH',
-      url: session,
-      actions: 'pull,push',
-      headers: OCTETS,
-      body,
-      attempts: 1,
-      signal: options.signal,
-      progress: options.progress,
-    })
-    const answer = await site.client.request(request)
-    if (!DONE.has(answer.status)) return { answer, refusal: () => site.client.refusal(request, answer) }
-    await answer.drain()
-    return finish(site, descriptor, sessionOf(site, answer, request.doing.what), options)
-  },
-
-  /** PATCH by PATCH with Content-Range (distribution-spec, "Pushing a blob in chunks"). */
-  async pieces(site, descriptor, session, body, options) {
-    let location = session
-    let offset = 0
-    const whole = await body()
-    for await (const piece of pieces(whole, PIECE)) {
-      const request = siteRequest(site, `sending blob ${descriptor.digest}`, {
-        method: 'PATCH',
-        url: location,
-        actions: 'pull,push',
-        headers: { ...OCTETS, 'content-range': `${offset}-${offset + piece.byteLength - 1}` },
-        body: () => piece,
-        attempts: 1,
-        signal: options.signal,
-      })
-      const answer = await site.client.request(request)
-      if (!DONE.has(answer.status)) return { answer, refusal: () => site.client.refusal(request, answer) }
-      await answer.drain()
-      location = sessionOf(site, answer, request.doing.what)
-      offset += piece.byteLength
-      options.progress?.(offset)
-    }
-    return finish(site, descriptor, location, options)
-  },
-} satisfies Record<string, Send>
-
-async function* pieces(body: RequestBody, size: number): AsyncGenerator<Uint8Array> {
-  if (body instanceof Uint8Array) {
-    for (let at = 0; at < body.byteLength; at += size) yield body.subarray(at, at + size)
-    return
-  }
-  let parts: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of body.stream as unknown as AsyncIterable<Uint8Array>) {
-    parts.push(chunk)
-    length += chunk.byteLength
-    if (length < size) continue
-    yield Buffer.concat(parts)
-    parts = []
-    length = 0
-  }
-  if (length > 0) yield Buffer.concat(parts)
 }
 
 async function collect(stream: ReadableStream<Uint8Array>, descriptor: Descriptor): Promise<Uint8Array> {

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
-import { httpFetch } from '../sys/http-client.ts'
-import { Answer, Watch } from './answer.ts'
+import type { Answer } from './answer.ts'
 import { Authenticator, type Scope } from './auth.ts'
 import { parseChallenges } from './challenge.ts'
 import type { Environment } from './config.ts'
 import type { Credentials } from './credentials.ts'
+import { exchange, type RequestBody, type Silence, Unreached } from './exchange.ts'
 import {
   badAnswer,
   type Doing,
@@ -17,9 +17,6 @@ import {
 } from './failures.ts'
 import { Host } from './host.ts'
 import { isLinkLocal, isLoopback, proxyFor } from './proxy.ts'
-
-/** What a request sends: bytes, or a stream of so many bytes. Made anew for each attempt. */
-export type RequestBody = Uint8Array | { readonly stream: ReadableStream<Uint8Array>; readonly size: number }
 
 export interface RegistryRequest {
   readonly host: Host
@@ -39,18 +36,12 @@ export interface RegistryRequest {
 }
 
 /** Times in milliseconds. */
-export interface Tuning {
+export interface Tuning extends Silence {
   readonly attempts: number
   /** First pause before trying again; doubled each time. */
   readonly backoff: number
   /** Longest pause, whatever Retry-After says. */
   readonly longestWait: number
-  /** Longest silence of a peer that is sending or receiving. */
-  readonly idle: number
-  /** The same for a host that never answered before. */
-  readonly connect: number
-  /** For the answer to an upload: registries move big blobs between buckets before they answer. */
-  readonly finish: number
 }
 
 export const TUNING: Tuning = {
@@ -106,6 +97,10 @@ export class Client {
   host(registry: string, insecure = false): Host {
     let host = this.#hosts.get(registry)
     if (host === undefined) {
+      if (!URL.canParse(`https://${registry}/`))
+        throw new ArchimageError('REFERENCE_INVALID', `"${registry}" is not a registry`, {
+          hint: 'check its name and port',
+        })
       host = new Host(registry, { insecure: insecure || this.#options.insecure(registry), env: this.#options.env })
       this.#hosts.set(registry, host)
     }
@@ -291,108 +286,17 @@ export class Client {
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal | undefined,
   ): Promise<Answer> {
-    const body = await request.body?.()
-    const size = body instanceof Uint8Array ? body.byteLength : body?.size
     const target = url.host === request.host.authority ? request.host : this.host(url.host)
-    const gate = body !== undefined && !(body instanceof Uint8Array) ? target.uploads : target.requests
-    const watch = new Watch(signal)
-    const source: Source = { answered: false }
-    const outgoing =
-      body === undefined || body instanceof Uint8Array ? body : this.#outgoing(body, watch, source, request)
-    await gate.enter()
-    try {
-      watch.arm(target.answered ? this.tuning.idle : this.tuning.connect)
-      const proxy = proxyFor(url, this.#options.env)
-      const response = await httpFetch({
-        method: request.method,
-        url: url.href,
-        headers: {
-          'user-agent': 'archimage',
-          'accept-encoding': 'identity',
-          ...headers,
-          ...(size === undefined ? {} : { 'content-length': String(size) }),
-        },
-        ...(outgoing === undefined ? {} : { body: outgoing }),
-        signal: watch.signal,
-        ...(url.protocol === 'https:' && target.tls !== undefined ? { tls: target.tls } : {}),
-        ...(proxy === undefined ? {} : { proxy }),
-      })
-      source.answered = true
-      target.answered = true
-      watch.pause()
-      const warning = /^299 \S+ "((?:[^"\\]|\\.){1,500})"/.exec(response.headers.get('warning') ?? '')?.[1]
-      if (warning !== undefined) this.#warn(`registry ${target.registry} says: ${warning.replace(/\p{Cc}/gu, ' ')}`)
-      return new Answer(response, url, watch, this.tuning.idle)
-    } catch (error) {
-      watch.end()
-      source.answered = true
-      if (outgoing instanceof ReadableStream) outgoing.cancel().catch(() => {})
-      if (source.failure !== undefined) throw source.failure.error
-      const told = watch.explain(error)
-      throw isArchimageError(told) ? told : new Unreached(target.authority, told)
-    } finally {
-      gate.leave()
-    }
-  }
-
-  /** Counts what goes out, and watches the other side only while it is its turn. */
-  #outgoing(
-    body: { readonly stream: ReadableStream<Uint8Array>; readonly size: number },
-    watch: Watch,
-    source: Source,
-    request: RegistryRequest,
-  ): ReadableStream<Uint8Array> {
-    const reader = body.stream.getReader()
-    const { idle, finish } = this.tuning
-    let sent = 0
-    const fail = (error: unknown): never => {
-      source.failure = { error }
-      throw error
-    }
-    return new ReadableStream<Uint8Array>(
-      {
-        async pull(controller) {
-          watch.pause()
-          const { done, value } = await reader.read().catch(fail)
-          sent += value?.byteLength ?? 0
-          if (sent > body.size || (done && sent < body.size)) {
-            reader.cancel().catch(() => {})
-            fail(
-              new ArchimageError(
-                'DIGEST_MISMATCH',
-                `${request.doing.what}: the source has ${done ? sent : 'more'} bytes, ${body.size} were promised`,
-                { hint: 'the source changed or is damaged' },
-              ),
-            )
-          }
-          // An early refusal ends the exchange while the source is still being asked.
-          if (!source.answered) watch.arm(sent === body.size ? finish : idle)
-          if (done) {
-            controller.close()
-            return
-          }
-          controller.enqueue(value)
-          request.progress?.(sent)
-        },
-        cancel: reason => reader.cancel(reason),
-      },
-      { highWaterMark: 0 },
+    const body = await request.body?.()
+    const { method, progress, doing } = request
+    const proxy = proxyFor(url, this.#options.env)
+    const answer = await exchange(
+      target,
+      { method, url, headers, body, proxy, progress, signal, what: doing.what },
+      this.tuning,
     )
-  }
-}
-
-/** What happens to the body that a request sends. */
-interface Source {
-  failure?: { readonly error: unknown }
-  answered: boolean
-}
-
-/** The network failed on the way to a host, which after a redirect need not be the registry. */
-class Unreached extends Error {
-  readonly authority: string
-
-  constructor(authority: string, cause: unknown) {
-    super(`${authority} cannot be reached`, { cause })
-    this.authority = authority
+    const warning = /^299 \S+ "((?:[^"\\]|\\.){1,500})"/.exec(answer.headers.get('warning') ?? '')?.[1]
+    if (warning !== undefined) this.#warn(`registry ${target.registry} says: ${warning.replace(/\p{Cc}/gu, ' ')}`)
+    return answer
   }
 }

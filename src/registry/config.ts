@@ -41,7 +41,7 @@ export interface Resolution {
 export interface RegistryConfig {
   /** Throws CONFIG_INVALID for a broken file, REGISTRY_BLOCKED. */
   resolve(reference: Pick<Reference, 'registry' | 'repository' | 'tag' | 'digest'>): Resolution
-  /** True when a rule for the host, or for a name on it, declares it insecure. */
+  /** True when a rule for the host, for a name on it, or for a mirror there declares it insecure. */
   insecure(registry: string): boolean
 }
 
@@ -52,19 +52,13 @@ export interface RegistryConfig {
 export function loadRegistryConfig(env: Environment = process.env): RegistryConfig {
   let rules: readonly Rule[] | undefined
   const get = () => (rules ??= readRules(configFiles(env), env['CONTAINERS_REGISTRIES_CONF']))
-  return {
-    resolve: reference => resolve(get(), reference),
-    insecure: registry => get().some(rule => rule.insecure && hostOf(rule.location || rule.prefix) === registry),
-  }
+  return { resolve: reference => resolve(get(), reference), insecure: registry => isInsecure(get(), registry) }
 }
 
 /** A configuration from text, for tests and embedding. */
 export function parseRegistryConfig(text: string, file = 'registries.conf'): RegistryConfig {
   const rules = parseRules(text, file)
-  return {
-    resolve: reference => resolve(rules, reference),
-    insecure: registry => rules.some(rule => rule.insecure && hostOf(rule.location || rule.prefix) === registry),
-  }
+  return { resolve: reference => resolve(rules, reference), insecure: registry => isInsecure(rules, registry) }
 }
 
 function configFiles(env: Environment): readonly string[] {
@@ -172,6 +166,14 @@ function parseRules(text: string, file: string): readonly Rule[] {
       where: `${file}:${line}`,
     }
   })
+}
+
+function isInsecure(rules: readonly Rule[], registry: string): boolean {
+  return rules.some(
+    rule =>
+      (rule.insecure && matched(hostOf(rule.location || rule.prefix), registry) >= 0) ||
+      rule.mirrors.some(mirror => mirror.insecure && hostOf(mirror.location) === registry),
+  )
 }
 
 function hostOf(place: string): string {

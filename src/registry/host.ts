@@ -45,8 +45,8 @@ export class Host {
   readonly uploads = new Gate(8)
   /** Repositories of this host that hold a blob, as this run has seen. */
   readonly holders = new Map<Digest, Set<string>>()
-  /** Uploads on their way, by digest: whoever needs the same blob elsewhere waits and mounts. */
-  readonly uploading = new Map<Digest, Promise<unknown>>()
+  /** Blobs on their way, by digest and by `repository digest`. */
+  readonly bringing = new Map<string, Promise<unknown>>()
   challenge: HostChallenge | undefined
   /** Uploads in one PUT were refused: `patch` sends one PATCH, `pieces` several small ones. */
   upload: 'put' | 'patch' | 'pieces' = 'put'

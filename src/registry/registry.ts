@@ -49,15 +49,20 @@ export function openRegistry(options: RegistryOptions = {}): Registry {
     repository(reference) {
       const wanted = typeof reference === 'string' ? parseReference(reference) : reference
       const { upstream, byTag, byDigest } = config.resolve(wanted)
-      const site = (endpoint: typeof upstream): Site => ({
+      const site = (endpoint: typeof upstream, mirror: boolean): Site => ({
         client,
         host: client.host(endpoint.registry, endpoint.insecure),
         repository: endpoint.repository,
+        mirror,
       })
       const key = JSON.stringify([upstream, byTag, byDigest])
       let repository = repositories.get(key)
       if (repository === undefined) {
-        repository = new Repository({ upstream: site(upstream), byTag: byTag.map(site), byDigest: byDigest.map(site) })
+        repository = new Repository({
+          upstream: site(upstream, false),
+          byTag: byTag.map(endpoint => site(endpoint, true)),
+          byDigest: byDigest.map(endpoint => site(endpoint, true)),
+        })
         repositories.set(key, repository)
       }
       return repository

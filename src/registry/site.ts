@@ -7,6 +7,8 @@ export interface Site {
   readonly client: Client
   readonly host: Host
   readonly repository: string
+  /** Another site comes after it: it is given up sooner. */
+  readonly mirror?: boolean
 }
 
 export function siteName(site: Site): string {
@@ -27,6 +29,7 @@ export function siteRequest(
   const { path, url, actions, moreScopes = [], ...rest } = request
   const doing: Doing = { registry: site.host.registry, repository: site.repository, what }
   return {
+    ...(site.mirror ? { attempts: 2 } : {}),
     ...rest,
     host: site.host,
     doing,
