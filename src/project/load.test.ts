@@ -219,6 +219,8 @@ services:
     const yaml =
       'services:\n  one: { dockerfile: src/a/Dockerfile, target: x }\n  two: { dockerfile: src/a/Dockerfile }'
     expect(names(await load(yaml))).toEqual(['one', 'two'])
+    put('Dockerfile.arm64')
+    expect(names(await load('services: { demo: { context: . } }'))).toEqual(['a', 'demo'])
   })
   test('a service by its context alone', async () => {
     put('deploy/x/Dockerfile.amd64')

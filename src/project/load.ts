@@ -73,29 +73,25 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
   const discovered = discover(root)
   warnings.push(...discovered.warnings)
   const configured = given.services ?? {}
-  // A Dockerfile that the file gives to a service under another name is that service's.
-  const claimed = new Set(
-    Object.values(configured).flatMap(one =>
-      [one.dockerfile, ...Object.values(one.dockerfiles ?? {})].flatMap(path => (path ? [resolve(root, path)] : [])),
-    ),
+  const byName = new Map(discovered.found.map(one => [one.name, one]))
+  const make = (name: string): Service =>
+    serviceOf({
+      root,
+      config,
+      name,
+      given: configured[name] ?? {},
+      found: byName.get(name),
+      platforms,
+      pattern,
+      warnings,
+    })
+  const named = Object.keys(configured).map(make)
+  // A discovered Dockerfile that the file gives to a service under another name is that service's.
+  const claimed = new Set(named.flatMap(one => [one.dockerfile, ...Object.values(one.dockerfiles)]))
+  const others = discovered.found.filter(
+    one => !(one.name in configured) && !filesOf(one).some(path => claimed.has(path)),
   )
-  const found = new Map<string, Found>()
-  for (const one of discovered.found)
-    if (one.name in configured || !filesOf(one).some(path => claimed.has(path))) found.set(one.name, one)
-  const services: Service[] = []
-  for (const name of [...new Set([...found.keys(), ...Object.keys(configured)])].sort())
-    services.push(
-      serviceOf({
-        root,
-        config,
-        name,
-        given: configured[name] ?? {},
-        found: found.get(name),
-        platforms,
-        pattern,
-        warnings,
-      }),
-    )
+  const services = [...named, ...others.map(one => make(one.name))].sort((a, b) => (a.name < b.name ? -1 : 1))
   checkImages(config, services, registry, tag)
   return {
     root,
