@@ -4,9 +4,7 @@ import { CODES, type ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
 import { assembleIndex, type Member } from '../manifests/assemble.ts'
 import { configPlatform, parseImageConfig } from '../oci/config.ts'
-import type { Digest } from '../oci/digest.ts'
 import { describe, type ImageIndex, type ImageManifest } from '../oci/manifest.ts'
-import { isForeignLayer } from '../oci/media-types.ts'
 import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '../oci/platform.ts'
 import { formatReference, type Reference } from '../oci/reference.ts'
 import { buildGraph, cellId, type Graph, type PlannedCell } from '../plan/graph.ts'
@@ -24,6 +22,7 @@ import { toFailure } from './failure.ts'
 import { Images } from './images.ts'
 import { type CellSettings, Preparation, type Prepared } from './prepare.ts'
 import { type Publication, publish, type TagWish } from './publish.ts'
+import { type CellRecord, type LastBuild, lastBuild, recordedImage, recordImage, recordLast } from './records.ts'
 import { Slots } from './slots.ts'
 
 export interface RunRequest {
@@ -68,17 +67,6 @@ export interface RunOutcome {
   /** Complete services, in the project's order. */
   readonly images: readonly ServiceImage[]
   readonly blobs: BlobFetcher
-}
-
-interface CellRecord {
-  readonly digest: Digest
-  readonly configDigest: Digest
-  readonly size: number
-}
-
-interface LastBuild {
-  readonly key: string
-  readonly parts: Readonly<Record<string, string>>
 }
 
 interface Ended {
@@ -223,53 +211,25 @@ class Run {
 
   private async buildPrepared(cell: PlannedCell, prepared: Prepared, start: number): Promise<Ended> {
     const { store } = this.tools
-    const recordKey = `${this.request.project.root} ${cell.id}`
-    const last = store.records.get<LastBuild>('last', recordKey)
+    const { root } = this.request.project
+    const { key, parts } = prepared
+    const last = lastBuild(root, cell.id, store)
     const fallback = prepared.fallback === undefined ? {} : { fallback: prepared.fallback }
-    const known = this.request.force ? undefined : this.recorded(prepared.key)
+    const known = this.request.force ? undefined : recordedImage(key, store, this.blobs)
     if (known) {
-      if (last?.key !== prepared.key) store.records.put('last', recordKey, { key: prepared.key, parts: prepared.parts })
-      const reason =
-        last === undefined || last.key === prepared.key ? 'nothing changed' : 'the same as an earlier build'
+      recordLast(root, cell.id, { key, parts }, store)
+      const reason = last === undefined || last.key === key ? 'nothing changed' : 'the same as an earlier build'
       return this.right(cell, 'unchanged', reason, known.record, known.manifest, start, fallback)
     }
-    const reason = this.request.force
-      ? 'forced'
-      : last === undefined
-        ? 'never built here'
-        : last.key === prepared.key
-          ? 'its image is no longer in the store'
-          : whatChanged(last.parts, prepared.parts)
     const manifest = await nativeEngine.build(prepared.cell, {
       store,
       emit: this.tools.emit,
       signal: this.signal,
       fetch: descriptor => this.blobs.ensure(descriptor, this.signal),
     })
-    const record: CellRecord = {
-      digest: manifest.digest,
-      configDigest: manifest.config.digest,
-      size: manifest.raw.length + manifest.config.size + manifest.layers.reduce((sum, layer) => sum + layer.size, 0),
-    }
-    store.records.put('cell', prepared.key, record)
-    store.records.put('last', recordKey, { key: prepared.key, parts: prepared.parts })
-    return this.right(cell, 'built', reason, record, manifest, start, fallback)
-  }
-
-  /** The image that a key made before, if all of it is still to be had. */
-  private recorded(key: string): { record: CellRecord; manifest: ImageManifest } | undefined {
-    const { store } = this.tools
-    const record = store.records.get<CellRecord>('cell', key)
-    if (!record || !store.has(record.digest) || !store.has(record.configDigest)) return undefined
-    const manifest = store.manifest(record.digest)
-    if (manifest.kind !== 'image') return undefined
-    const there = manifest.layers.every(
-      layer =>
-        isForeignLayer(layer.mediaType) ||
-        store.has(layer.digest, layer.size) ||
-        this.blobs.sourceOf(layer.digest) !== undefined,
-    )
-    return there ? { record, manifest } : undefined
+    const record = recordImage(key, manifest, store)
+    recordLast(root, cell.id, { key, parts }, store)
+    return this.right(cell, 'built', whyBuilt(this.request.force, last, prepared), record, manifest, start, fallback)
   }
 
   private right(
@@ -496,6 +456,17 @@ export function planGraph(
     args: service => preparation.args(service),
     readDockerfile: preparation.readDockerfile,
   })
+}
+
+/** Why a cell is built and not taken from the store. */
+export function whyBuilt(
+  force: boolean,
+  last: LastBuild | undefined,
+  prepared: Pick<Prepared, 'key' | 'parts'>,
+): string {
+  if (force) return 'forced'
+  if (last === undefined) return 'never built here'
+  return last.key === prepared.key ? 'its image is no longer in the store' : whatChanged(last.parts, prepared.parts)
 }
 
 function isRight(ended: Ended | undefined): ended is Ended & { manifest: ImageManifest } {

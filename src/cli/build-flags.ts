@@ -1,0 +1,108 @@
+import { type Command, Option } from 'commander'
+import { ArchimageError } from '../errors/error.ts'
+import { insecureOption, list } from './command.ts'
+
+/** Flags of docker buildx build that archimage refuses, each with the reason (DESIGN §5: never "unknown option"). */
+const REFUSED: readonly (readonly [flags: string, reason: string])[] = [
+  ['--attest <value>', 'attestations are not made yet'],
+  ['--builder <name>', 'archimage has no builder instances: it builds in its own process'],
+  [
+    '--cache-from <value>',
+    'there is no cache to import: layers are found by their content in the store and in the registry',
+  ],
+  ['--cache-to <value>', 'there is no cache to export: an image that was pushed is found again by its content'],
+  ['--policy <value>', 'policies are not supported'],
+  ['-D, --debug', 'use --progress plain to see every step'],
+]
+
+/** Flags that matter to RUN steps only. They change nothing for images without RUN, and those with RUN are refused. */
+const RUN_ONLY: readonly (readonly [flags: string, about: string])[] = [
+  ['--add-host <host:ip>', 'hosts file of RUN steps'],
+  ['--allow <entitlement>', 'privileges of RUN steps'],
+  ['--cgroup-parent <cgroup>', 'cgroup of RUN steps'],
+  ['--network <mode>', 'network of RUN steps'],
+  ['--resource <limit>', 'limits of RUN steps'],
+  ['--secret <spec>', 'secrets of RUN steps'],
+  ['--shm-size <bytes>', 'shared memory of RUN steps'],
+  ['--ssh <spec>', 'SSH agent of RUN steps'],
+  ['--ulimit <ulimit>', 'limits of RUN steps'],
+]
+
+/** What a build of a project and one of a path have in common. */
+export function addBuildFlags(program: Command): Command {
+  program
+    .option('--project <file>', 'the project file; default: archimage.yaml here')
+    .addOption(list('--platform <platforms>', 'build for these platforms: linux/amd64,linux/arm64'))
+    .addOption(list('-t, --tag <name>', 'name of the image; in a project the tag of every service'))
+    .option('-f, --file <file>', 'the Dockerfile; default: PATH/Dockerfile, "-" is standard input')
+    .option('--target <stage>', 'build this stage')
+    .addOption(list('--build-arg <name=value>', 'value of an ARG; NAME alone takes it from the environment'))
+    .addOption(list('--build-context <name=value>', 'a further context: a directory or docker-image://REFERENCE'))
+    .addOption(list('--label <name=value>', 'label of the image'))
+    .addOption(list('--annotation <name=value>', 'annotation; index:name=value for the index'))
+    .option('--push', 'push to the registry and read back')
+    .option('--load', 'load the image of this machine (or of the one platform given) into docker or podman')
+    .addOption(list('-o, --output <spec>', 'type=image|registry|oci|docker|tar|local|cacheonly[,dest=FILE]'))
+    .option('--metadata-file <file>', 'write digests as JSON')
+    .option('--iidfile <file>', 'write the digest of the image')
+    .option('--no-cache', 'build although nothing changed')
+    .addOption(list('--no-cache-filter <stages>', 'the same for some stages; every stage is built again'))
+    .option('--force', 'the same as --no-cache')
+    .option('--pull', 'look every base up in its registry, never take the last known one')
+    .option('--offline', 'use no network')
+    .addOption(insecureOption())
+    .option('--registry <registry>', "push to this registry instead of the project's")
+    .addOption(new Option('--jobs <n>', 'cells at a time').argParser(positive))
+    .option('--fail-fast', 'stop at the first failure')
+    .option('--atomic', 'move no tag unless every service is complete')
+    .option('--arch-tags [pattern]', 'also write a tag per platform: {tag}-{arch}, or {image}-{arch}:{tag}')
+    .option('--docker-format', "Docker's media types: a manifest list instead of an OCI index")
+    .addOption(new Option('--engine <name>', 'the engine to build with').choices(['native']))
+    .addOption(new Option('--timestamps <how>', 'times of files in layers').choices(['content', 'keep', 'commit']))
+    .addOption(
+      new Option('--progress <how>', 'how progress is shown').choices([
+        'auto',
+        'tty',
+        'plain',
+        'json',
+        'rawjson',
+        'quiet',
+        'none',
+      ]),
+    )
+    .option('-q, --quiet', 'show failures only, print the digest')
+    .option('--json', 'print the result as JSON')
+    .addOption(new Option('--call <method>', 'only "build" yet').hideHelp())
+    .addOption(new Option('--check', 'checks come with lint').hideHelp())
+    .addOption(new Option('--provenance <value>').hideHelp())
+    .addOption(new Option('--sbom <value>').hideHelp())
+  for (const [flags, reason] of REFUSED) program.addOption(new Option(flags, reason).hideHelp())
+  for (const [flags, about] of RUN_ONLY) program.addOption(list(flags, about).hideHelp())
+  return program
+}
+
+/** Throws UNSUPPORTED for flags that are refused by name. */
+export function refuseFlags(program: Command, options: Readonly<Record<string, unknown>>): void {
+  const refuse = (flag: string, reason: string): never => {
+    throw new ArchimageError('UNSUPPORTED', `${flag} is not supported: ${reason}`, { hint: `leave ${flag} out` })
+  }
+  for (const [flags, reason] of REFUSED) {
+    const option = program.options.find(candidate => candidate.flags === flags)!
+    if (options[option.attributeName()] !== undefined) refuse(option.long ?? flags, reason)
+  }
+  const call = options['call']
+  if (call !== undefined && call !== 'build')
+    refuse(`--call=${String(call)}`, 'checks, outline and targets are not there yet')
+  if (options['check'] === true) refuse('--check', 'checks are not there yet; archimage plan reads every Dockerfile')
+  for (const name of ['provenance', 'sbom']) {
+    const value = options[name]
+    if (value !== undefined && value !== 'false' && value !== '') refuse(`--${name}`, 'attestations are not made yet')
+  }
+}
+
+function positive(value: string): number {
+  const number = Number(value)
+  if (!Number.isInteger(number) || number < 1 || number > 1024)
+    throw new ArchimageError('USAGE', `--jobs ${value}: not a number from 1 to 1024`)
+  return number
+}

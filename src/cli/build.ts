@@ -1,0 +1,137 @@
+import { ArchimageError } from '../errors/error.ts'
+import { type Platform, platformTag } from '../oci/platform.ts'
+import { parseReference, type Reference } from '../oci/reference.ts'
+import { loadProject } from '../project/load.ts'
+import { selectServices } from '../project/select.ts'
+import { addBuildFlags, refuseFlags } from './build-flags.ts'
+import { command, type Invocation, parse, workingDirectory } from './command.ts'
+import { execute, type Outputs, readOutputs } from './execute.ts'
+import {
+  askedPlatforms,
+  isPath,
+  type Options,
+  platformsOf,
+  readStdin,
+  requestOf,
+  runFlags,
+  settingsOf,
+  singleImage,
+  withOverrides,
+} from './request.ts'
+
+const ABOUT = `Builds the project in this folder: every service, or those that are named, for all their platforms; puts the images of a
+service under one tag; with --push publishes them; reads everything back. With a path (anything with "/" or a leading
+".") builds one image, with the flags of docker buildx build.`
+
+export async function run(invocation: Invocation): Promise<number> {
+  const program = addBuildFlags(command(invocation, '[options] [SERVICE… | PATH | -]', ABOUT))
+  const parsed = parse(program, invocation)
+  if (!parsed) return 0
+  const { args, options } = parsed
+  refuseFlags(program, options)
+  const outputs = await readOutputs(options)
+  const directory = workingDirectory(invocation, options)
+  const paths = args.filter(isPath)
+  if (paths.length > 0) {
+    if (args.length > 1)
+      throw new ArchimageError('USAGE', `one path can be built at a time, not ${args.join(' ')}`, {
+        hint: 'services are named without "/" and "."',
+      })
+    return buildPath(paths[0]!, directory, options, outputs, invocation.signal)
+  }
+  return buildProject(args, directory, options, outputs, invocation.signal)
+}
+
+export async function buildProject(
+  names: readonly string[],
+  directory: string,
+  options: Options,
+  outputs: Outputs,
+  signal: AbortSignal,
+): Promise<number> {
+  for (const flag of ['file', 'iidfile'])
+    if (options[flag] !== undefined && names.length !== 1)
+      throw new ArchimageError('USAGE', `--${flag} is for one image`, {
+        hint: 'give the path of its context: archimage build -f Dockerfile .',
+      })
+  const file = options['project'] as string | undefined
+  const project = withOverrides(
+    await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) }),
+    options,
+  )
+  const services = selectServices(project, names)
+  const platforms = platformsOf(project, services, askedPlatforms(options))
+  const pushing = withPush(options, outputs)
+  const request = requestOf(project, services, platforms, pushing, settingsOf(pushing, outputs.choice))
+  return execute(request, pushing, outputs, signal, project.root)
+}
+
+async function buildPath(
+  path: string,
+  directory: string,
+  options: Options,
+  outputs: Outputs,
+  signal: AbortSignal,
+): Promise<number> {
+  const { project, names, dockerfiles, emptyContext } = singleImage(
+    path,
+    directory,
+    withNames(options, outputs),
+    readStdin,
+  )
+  const pushing = withPush(options, outputs)
+  if (pushing['push'] === true && withNames(options, outputs)['tag'] === undefined)
+    throw new ArchimageError('USAGE', '--push needs a name to push to', {
+      hint: 'archimage build --push -t registry.example.com/team/app:1.0 .',
+    })
+  const { settings, indexAnnotations } = settingsOf(pushing, outputs.choice, dockerfiles)
+  const byDigest = outputs.list.some(output => output.pushByDigest)
+  const service = project.services[0]!
+  return execute(
+    {
+      project,
+      services: [service],
+      platformsOf: () => service.platforms,
+      settings: { ...settings, ...(emptyContext ? { emptyContext } : {}) },
+      ...runFlags(pushing),
+      names: () => names,
+      archNames: (_, platform) => archNamesOf(names, platform, pushing),
+      ...(byDigest ? { byDigest } : {}),
+      indexAnnotations,
+    },
+    pushing,
+    outputs,
+    signal,
+    undefined,
+  )
+}
+
+/** `-o type=image,name=…` names images as -t does. */
+function withNames(options: Options, outputs: Outputs): Options {
+  const names = outputs.list.flatMap(output => output.names ?? [])
+  return names.length === 0
+    ? options
+    : { ...options, tag: [...((options['tag'] as string[] | undefined) ?? []), ...names] }
+}
+
+function withPush(options: Options, outputs: Outputs): Options {
+  return outputs.list.some(output => output.push) ? { ...options, push: true } : options
+}
+
+function archNamesOf(names: readonly Reference[], platform: Platform, options: Options): Reference[] {
+  const pattern = options['archTags']
+  if (!pattern) return []
+  const text = typeof pattern === 'string' ? pattern : '{tag}-{arch}'
+  return names.flatMap(name => {
+    if (name.tag === undefined) return []
+    const slash = name.repository.lastIndexOf('/') + 1
+    const fill = (part: string): string =>
+      part
+        .replaceAll('{image}', name.repository.slice(slash))
+        .replaceAll('{tag}', name.tag!)
+        .replaceAll('{arch}', platformTag(platform))
+    const filled = fill(text)
+    if (!text.includes('{image}')) return [{ ...name, tag: filled }]
+    return [parseReference(`${name.registry}/${name.repository.slice(0, slash)}${filled}`)]
+  })
+}

@@ -1,0 +1,117 @@
+import { resolve } from 'node:path'
+import { Command, CommanderError, Option } from 'commander'
+import { ArchimageError } from '../errors/error.ts'
+import { didYouMean } from '../errors/suggest.ts'
+import { openRegistry, type Registry } from '../registry/registry.ts'
+import { openStore, type Store } from '../store/store.ts'
+import { terminal } from '../sys/terminal.ts'
+
+export interface Invocation {
+  readonly name: string
+  readonly args: readonly string[]
+  /** Of `-C`. */
+  readonly directory: string | undefined
+  readonly signal: AbortSignal
+}
+
+export interface CommandModule {
+  run(invocation: Invocation): Promise<number>
+}
+
+/** A command whose mistakes are ArchimageErrors with suggestions. `-C` may stand behind it as well. */
+export function command(invocation: Invocation, usage: string, about: string): Command {
+  const out = terminal(1)
+  return new Command(`archimage ${invocation.name}`)
+    .usage(usage)
+    .description(about)
+    .option('-C <dir>', 'work as if started in DIR')
+    .exitOverride()
+    .allowExcessArguments(true)
+    .showSuggestionAfterError(false)
+    .configureOutput({
+      writeOut: text => out.write(text),
+      writeErr: () => {},
+      getOutHelpWidth: () => Math.min(out.columns ?? 100, 120),
+    })
+}
+
+/** Parses; undefined after --help. Throws USAGE. */
+export function parse(
+  program: Command,
+  invocation: Invocation,
+): { readonly args: string[]; readonly options: Record<string, unknown> } | undefined {
+  try {
+    program.parse([...invocation.args], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.code === 'commander.helpDisplayed') return undefined
+    throw usageError(error, program, invocation)
+  }
+  return { args: program.args, options: program.opts() }
+}
+
+function usageError(error: CommanderError, program: Command, invocation: Invocation): ArchimageError {
+  const message = error.message.replace(/^error: /, '').replaceAll("'", '"')
+  const option = /^unknown option "(-[^"]*)"/.exec(message)?.[1]
+  if (option !== undefined) {
+    const known = program.options.flatMap(candidate => [candidate.long, candidate.short]).filter(name => name != null)
+    return new ArchimageError('USAGE', `archimage ${invocation.name} has no option ${option}`, {
+      hint: didYouMean(option.split('=')[0]!, known) ?? `archimage ${invocation.name} --help lists them`,
+    })
+  }
+  return new ArchimageError('USAGE', message, { hint: `archimage ${invocation.name} --help tells more` })
+}
+
+/** A value that may be given many times. */
+export function list(flags: string, about: string): Option {
+  return new Option(flags, about).argParser((value: string, previous: string[] | undefined) => [
+    ...(previous ?? []),
+    value,
+  ])
+}
+
+/** The folder that the command works in. */
+export function workingDirectory(invocation: Invocation, options: Readonly<Record<string, unknown>>): string {
+  const given = (options['C'] as string | undefined) ?? invocation.directory
+  return given === undefined ? process.cwd() : resolve(given)
+}
+
+export interface Opened {
+  readonly store: Store
+  readonly registry: Registry
+}
+
+/** `--insecure` alone is for every registry, with values for those named. */
+export function insecureOption(): Option {
+  return new Option(
+    '--insecure [registry]',
+    'do not check certificates, and take plain HTTP; of all registries or of those named',
+  ).argParser((value: string, previous: string[] | undefined) => [...(Array.isArray(previous) ? previous : []), value])
+}
+
+export function open(
+  options: Readonly<Record<string, unknown>>,
+  signal: AbortSignal,
+  warn: (message: string) => void,
+): Opened {
+  const insecure = options['insecure']
+  return {
+    store: openStore({ warn }),
+    registry: openRegistry({
+      signal,
+      warn,
+      offline: options['offline'] === true,
+      ...(insecure === true ? { insecure: true } : Array.isArray(insecure) ? { insecure: insecure as string[] } : {}),
+    }),
+  }
+}
+
+/** Text that people read, on stderr. */
+export function say(text: string): void {
+  terminal(2).write(`${text}\n`)
+}
+
+/** Results, on stdout. */
+export function print(text: string): void {
+  terminal(1).write(`${text}\n`)
+}

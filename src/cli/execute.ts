@@ -1,0 +1,132 @@
+import { ArchimageError } from '../errors/error.ts'
+import { buildPlatform, formatPlatform, parsePlatform } from '../oci/platform.ts'
+import { familiarReference, formatReference } from '../oci/reference.ts'
+import type { Output } from '../outputs/parse.ts'
+import type { OutputImage } from '../outputs/write.ts'
+import { startReport } from '../report/report.ts'
+import type { ReportMode } from '../report/reporter.ts'
+import { type RunOutcome, type RunRequest, run } from '../run/run.ts'
+import { terminal } from '../sys/terminal.ts'
+import { open, print, say } from './command.ts'
+import { type Options, type OutputChoice, strings } from './request.ts'
+
+export interface Outputs {
+  readonly list: readonly Output[]
+  readonly choice: OutputChoice
+}
+
+/** Reads -o; what it says of pushing and compression belongs to the build itself. */
+export async function readOutputs(options: Options): Promise<Outputs> {
+  const given = strings(options['output'])
+  const { parseOutput } = given.length > 0 ? await import('../outputs/parse.ts') : { parseOutput: undefined }
+  const list = parseOutput ? given.map(parseOutput) : []
+  const compression = list.find(output => output.compression !== undefined)?.compression
+  const level = list.find(output => output.compressionLevel !== undefined)?.compressionLevel
+  return {
+    list,
+    choice: {
+      ...(compression === undefined ? {} : { compression }),
+      ...(level === undefined ? {} : { level }),
+      exclude: list.flatMap(output => (output.dest !== undefined && output.dest !== '-' ? [output.dest] : [])),
+    },
+  }
+}
+
+export function reportMode(options: Options): ReportMode {
+  if (options['quiet'] === true) return 'quiet'
+  const given = options['progress'] as string | undefined
+  if (given === 'rawjson') return 'json'
+  if (given === 'none') return 'quiet'
+  return (given as ReportMode | undefined) ?? 'auto'
+}
+
+/** Runs a request and does everything that follows it: outputs, files, loading, the result on stdout. Returns the exit code. */
+export async function execute(
+  request: RunRequest,
+  options: Options,
+  outputs: Outputs,
+  signal: AbortSignal,
+  root: string | undefined,
+): Promise<number> {
+  const report = startReport({
+    mode: reportMode(options),
+    stream: terminal(2),
+    env: process.env,
+    ...(root === undefined ? {} : { root }),
+  })
+  const warn = (message: string): void => report.emit({ type: 'warning', message })
+  const tools = open(options, signal, warn)
+  try {
+    const outcome = await run(request, { ...tools, emit: report.emit, signal })
+    report.close()
+    if (outcome.result.exitCode === 130) return 130
+    const images = outcome.images.map(
+      ({ service, index, members }): OutputImage => ({
+        service: service.name,
+        names: request.names(service),
+        index,
+        members,
+      }),
+    )
+    await deliver(images, options, outputs, outcome, tools, signal)
+    printResult(request, options, outputs, outcome)
+    return outcome.result.exitCode
+  } finally {
+    report.close()
+    tools.store.close()
+  }
+}
+
+async function deliver(
+  images: readonly OutputImage[],
+  options: Options,
+  outputs: Outputs,
+  { blobs, result }: RunOutcome,
+  { store }: ReturnType<typeof open>,
+  signal: AbortSignal,
+): Promise<void> {
+  const fetch = (descriptor: Parameters<typeof blobs.ensure>[0]): Promise<void> => blobs.ensure(descriptor, signal)
+  const tools = { store, fetch, signal, stdout: terminal(1), emit: { warning: say } }
+  const files = outputs.list.filter(
+    output => output.type !== 'image' && output.type !== 'registry' && output.type !== 'cacheonly',
+  )
+  const wanted = files.length > 0 || options['load'] === true || options['iidfile'] !== undefined
+  if (wanted && !result.complete && images.length === 0)
+    throw new ArchimageError('INCOMPLETE', 'nothing was written: no service is complete')
+  if (files.length > 0) await (await import('../outputs/write.ts')).writeOutputs(files, images, tools)
+  if (options['load'] === true) {
+    const given = strings(options['platform'])
+    const platform = given.length === 1 && !given[0]!.includes(',') ? parsePlatform(given[0]!) : undefined
+    const { load } = await import('../outputs/load.ts')
+    const loaded = await load(images, { ...tools, env: process.env, ...(platform ? { platform } : {}) })
+    for (const { name, daemon, platform: which } of loaded)
+      say(`loaded ${name} (${formatPlatform(which)}) into ${daemon}`)
+  }
+  const [idFile, metadataFile] = [options['iidfile'], options['metadataFile']]
+  if (idFile === undefined && metadataFile === undefined) return
+  const { writeIidFile, writeMetadataFile } = await import('../outputs/metadata.ts')
+  if (typeof idFile === 'string') writeIidFile(idFile, images)
+  if (typeof metadataFile === 'string') writeMetadataFile(metadataFile, images, store)
+}
+
+/** stdout carries the result: digest references, or JSON with --json. */
+function printResult(request: RunRequest, options: Options, outputs: Outputs, { result, images }: RunOutcome): void {
+  if (outputs.list.some(output => output.dest === '-')) return
+  if (options['json'] === true) {
+    print(JSON.stringify(result, null, 2))
+    return
+  }
+  for (const { service, index } of images) {
+    const [name] = request.names(service)
+    if (name) print(`${formatReference({ registry: name.registry, repository: name.repository })}@${index.digest}`)
+  }
+  const [first] = images
+  if (!first || options['quiet'] === true || reportMode(options) === 'json' || !result.complete) return
+  const name = request.names(first.service)[0]
+  if (request.push || outputs.list.length > 0 || options['load'] === true || !name) return
+  const host = formatPlatform(buildPlatform())
+  const loadable = first.members.some(({ platform }) => formatPlatform(platform) === host)
+  say(
+    `in the store as ${familiarReference(name)}${images.length > 1 ? ` and ${images.length - 1} more` : ''}; to publish: add --push${loadable ? '; to run: add --load' : ''}`,
+  )
+}

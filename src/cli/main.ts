@@ -1,0 +1,33 @@
+import { isArchimageError } from '../errors/error.ts'
+import { renderError } from '../errors/render.ts'
+import { styleFor } from '../errors/render-style.ts'
+import { terminal } from '../sys/terminal.ts'
+import { dispatch } from './dispatch.ts'
+import { VERSION } from './version.ts'
+
+/** Ctrl-C and SIGTERM end the work cleanly; a second one ends the process at once. */
+function interruptible(): AbortSignal {
+  const controller = new AbortController()
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(130)
+    controller.abort()
+  }
+  process.on('SIGINT', interrupt)
+  process.on('SIGTERM', interrupt)
+  process.on('SIGHUP', interrupt)
+  return controller.signal
+}
+
+async function main(): Promise<number> {
+  const signal = interruptible()
+  try {
+    return await dispatch(process.argv.slice(2), signal)
+  } catch (error) {
+    if (signal.aborted && !isArchimageError(error)) return 130
+    const out = terminal(2)
+    out.write(`${renderError(error, { ...styleFor(out, process.env), version: VERSION })}\n`)
+    return isArchimageError(error) ? error.exit : 1
+  }
+}
+
+process.exit(await main())

@@ -1,0 +1,78 @@
+import { relative } from 'node:path'
+import { gravest, isArchimageError } from '../errors/error.ts'
+import { renderError } from '../errors/render.ts'
+import { styleFor } from '../errors/render-style.ts'
+import { loadProject } from '../project/load.ts'
+import { imageName } from '../project/references.ts'
+import { selectServices } from '../project/select.ts'
+import { planRun } from '../run/plan.ts'
+import { terminal } from '../sys/terminal.ts'
+import { addBuildFlags, refuseFlags } from './build-flags.ts'
+import { command, type Invocation, open, parse, print, say, workingDirectory } from './command.ts'
+import { askedPlatforms, platformsOf, requestOf, settingsOf, withOverrides } from './request.ts'
+
+const ABOUT = `Shows what a build would do: which services were found and why, what each image that a Dockerfile names is taken for,
+and for each cell whether it would be built and why. Builds nothing, and runs no prebuild command.`
+
+export async function run(invocation: Invocation): Promise<number> {
+  const program = addBuildFlags(command(invocation, '[options] [SERVICE…]', ABOUT))
+  const parsed = parse(program, invocation)
+  if (!parsed) return 0
+  const { args, options } = parsed
+  refuseFlags(program, options)
+  const file = options['project'] as string | undefined
+  const directory = workingDirectory(invocation, options)
+  const project = withOverrides(
+    await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) }),
+    options,
+  )
+  const services = selectServices(project, args)
+  const request = requestOf(
+    project,
+    services,
+    platformsOf(project, services, askedPlatforms(options)),
+    { ...options, push: false },
+    settingsOf(options, { exclude: [] }),
+  )
+  const tools = open(options, invocation.signal, say)
+  try {
+    const plan = await planRun(request, { ...tools, emit: () => {}, signal: invocation.signal })
+    for (const warning of plan.warnings) say(`warning: ${warning}`)
+    if (options['json'] === true) {
+      print(
+        JSON.stringify(
+          {
+            project: project.root,
+            cells: plan.cells.map(({ error, ...cell }) => ({ ...cell, ...(error ? { error: error.message } : {}) })),
+          },
+          null,
+          2,
+        ),
+      )
+      return gravest(plan.cells.flatMap(cell => (cell.error ? [cell.error.exit] : [])))
+    }
+    const style = styleFor(terminal(1), process.env)
+    let last = ''
+    for (const cell of plan.cells) {
+      if (cell.service !== last) {
+        last = cell.service
+        const service = project.services.find(candidate => candidate.name === cell.service)!
+        print(`${last === plan.cells[0]!.service ? '' : '\n'}${cell.service}  →  ${imageName(project, service)}`)
+        print(
+          `  ${relative(project.root, cell.dockerfile) || cell.dockerfile}, context ${relative(project.root, service.context) || '.'} (${service.because})`,
+        )
+        for (const { reference, is, service: other, line, nearMiss } of cell.resolutions)
+          print(
+            `  line ${line}: ${reference} is ${is === 'service' ? `service ${other} of this project` : 'an image of its registry'}${nearMiss ? ` (${nearMiss})` : ''}`,
+          )
+      }
+      const what = cell.error ? 'cannot be built' : cell.action === 'build' ? 'build' : cell.action
+      print(`  ${cell.platform.padEnd(16)} ${what}: ${cell.reason}${cell.asked ? '' : ' (needed by another service)'}`)
+    }
+    const errors = plan.cells.flatMap(cell => cell.error ?? [])
+    for (const message of new Set(errors.map(error => renderError(error, style)))) say(`\n${message}`)
+    return gravest(errors.map(error => (isArchimageError(error) ? error.exit : 1)))
+  } finally {
+    tools.store.close()
+  }
+}

@@ -1,0 +1,58 @@
+import { ArchimageError } from '../errors/error.ts'
+import type { Platform } from '../oci/platform.ts'
+import { formatReference, parseReference, withDefaultTag } from '../oci/reference.ts'
+import { BlobFetcher } from '../run/blobs.ts'
+import { publish } from '../run/publish.ts'
+import { verifyImage } from '../verify/verify.ts'
+import { command, type Invocation, insecureOption, open, parse, print, say } from './command.ts'
+import { findImage } from './tag.ts'
+
+const ABOUT = 'Pushes images of the store, with all their platforms, and reads them back.'
+
+export async function run(invocation: Invocation): Promise<number> {
+  const program = command(invocation, 'IMAGE [NAME]', ABOUT).addOption(insecureOption())
+  const parsed = parse(program, invocation)
+  if (!parsed) return 0
+  const [source, name] = parsed.args
+  if (source === undefined || parsed.args.length > 2)
+    throw new ArchimageError('USAGE', 'archimage push needs an image, and may have the name to push it under', {
+      hint: 'archimage push app:1.0 registry.example.com/team/app:1.0',
+    })
+  const { signal } = invocation
+  const tools = open(parsed.options, signal, say)
+  const { store, registry } = tools
+  try {
+    const ref = findImage(store, source)
+    const reference = withDefaultTag(parseReference(name ?? ref.name))
+    const index = store.manifest(ref.descriptor.digest, ref.descriptor.mediaType)
+    const entries = index.kind === 'index' ? index.manifests : []
+    const children =
+      index.kind === 'index' ? entries.map(entry => store.manifest(entry.digest, entry.mediaType)) : [index]
+    const images = children.filter(child => child.kind === 'image')
+    if (images.length !== children.length)
+      throw new ArchimageError('UNSUPPORTED', `${source} holds an index inside an index`)
+    const { tags, failures } = await publish(
+      [{ service: source, index, children: images, tags: [{ reference, manifest: index }] }],
+      false,
+      { store, registry, blobs: new BlobFetcher(store, registry, () => {}), emit: () => {}, signal },
+    )
+    for (const error of failures.values()) throw error
+    const platforms = entries.flatMap((entry): Platform[] => (entry.platform ? [entry.platform] : []))
+    const { problems } = await verifyImage(
+      registry.repository(reference),
+      reference.tag!,
+      { platforms, digest: index.digest },
+      { signal },
+    )
+    if (problems.length > 0)
+      throw new ArchimageError(
+        'VERIFY_FAILED',
+        `${formatReference(reference)} is not right after the push:\n${problems.join('\n')}`,
+      )
+    say(`${formatReference(reference)} ${tags[0]?.state === 'already' ? 'was there already' : 'pushed'}`)
+    print(`${reference.registry}/${reference.repository}@${index.digest}`)
+    return 0
+  } finally {
+    store.close()
+  }
+}

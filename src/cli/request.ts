@@ -1,0 +1,330 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { parseSourceDateEpoch } from '../context/epoch.ts'
+import { ArchimageError } from '../errors/error.ts'
+import type { Compression } from '../oci/media-types.ts'
+import { buildPlatform, formatPlatform, type Platform, parsePlatforms, platformTag } from '../oci/platform.ts'
+import { isTag, parseReference, type Reference, withDefaultTag } from '../oci/reference.ts'
+import type { Project, Service, Timestamps } from '../project/project.ts'
+import { archImageName, serviceReferences } from '../project/references.ts'
+import type { CellSettings } from '../run/prepare.ts'
+import type { RunRequest } from '../run/run.ts'
+
+export type Options = Readonly<Record<string, unknown>>
+
+/** True for what `archimage build` takes for a path, URL or standard input; other words are services (DESIGN §5). */
+export function isPath(word: string): boolean {
+  return (
+    word === '-' ||
+    word.startsWith('.') ||
+    word.includes('/') ||
+    word.includes('\\') ||
+    /^[a-z][a-z0-9+.-]*:/i.test(word)
+  )
+}
+
+export function strings(value: unknown): string[] {
+  return Array.isArray(value) ? (value as string[]) : []
+}
+
+/** `NAME=VALUE` pairs; NAME alone takes the value of the environment, and is left out when that has none. */
+function pairs(values: readonly string[], flag: string, fromEnvironment: boolean): Record<string, string> {
+  const out: Record<string, string> = {}
+  for (const pair of values) {
+    const equals = pair.indexOf('=')
+    const name = equals < 0 ? pair : pair.slice(0, equals)
+    if (name === '')
+      throw new ArchimageError('USAGE', `${flag} ${pair}: the name is missing`, {
+        hint: `write it as ${flag} NAME=VALUE`,
+      })
+    if (equals >= 0) out[name] = pair.slice(equals + 1)
+    else if (!fromEnvironment) out[name] = ''
+    else if (process.env[name] !== undefined) out[name] = process.env[name]
+  }
+  return out
+}
+
+/** Annotations of the image manifests and of the index, by buildx's prefixes. */
+function annotations(values: readonly string[]): {
+  readonly manifest: Record<string, string>
+  readonly index: Record<string, string>
+} {
+  const manifest: Record<string, string> = {}
+  const index: Record<string, string> = {}
+  for (const [key, value] of Object.entries(pairs(values, '--annotation', false))) {
+    const match = /^([a-z-]+(?:,[a-z-]+)*)(?:\[([^\]]*)\])?:(.+)$/.exec(key)
+    const levels = match?.[1]?.split(',') ?? ['manifest']
+    const name = match?.[3] ?? key
+    if (match?.[2])
+      throw new ArchimageError('UNSUPPORTED', `--annotation ${key}: annotations for one platform are not supported yet`)
+    for (const level of levels) {
+      if (level === 'manifest') manifest[name] = value
+      else if (level === 'index') index[name] = value
+      else
+        throw new ArchimageError('UNSUPPORTED', `--annotation ${key}: the level "${level}" is not supported yet`, {
+          hint: 'manifest: and index: are',
+        })
+    }
+  }
+  return { manifest, index }
+}
+
+export interface Settings {
+  readonly settings: CellSettings
+  readonly indexAnnotations: Readonly<Record<string, string>>
+}
+
+export interface OutputChoice {
+  readonly compression?: Compression
+  readonly level?: number
+  /** Files that outputs write: never part of a context. */
+  readonly exclude: readonly string[]
+}
+
+export function settingsOf(
+  options: Options,
+  output: OutputChoice,
+  dockerfiles: ReadonlyMap<string, Uint8Array> = new Map(),
+): Settings {
+  const { manifest, index } = annotations(strings(options['annotation']))
+  const docker = options['dockerFormat'] === true
+  if (docker && (Object.keys(manifest).length > 0 || Object.keys(index).length > 0))
+    throw new ArchimageError(
+      'USAGE',
+      "--docker-format and --annotation exclude each other: Docker's manifests have no annotations",
+    )
+  const compression = output.compression ?? 'gzip'
+  if (docker && compression === 'zstd')
+    throw new ArchimageError(
+      'USAGE',
+      "--docker-format and zstd exclude each other: Docker's manifests have no zstd layers",
+    )
+  const epoch = parseSourceDateEpoch(process.env['SOURCE_DATE_EPOCH'])
+  const args = pairs(strings(options['buildArg']), '--build-arg', true)
+  const timestamps = options['timestamps'] as Timestamps | undefined
+  const moment = 'SOURCE_DATE_EPOCH' in args ? parseSourceDateEpoch(args['SOURCE_DATE_EPOCH']) : epoch
+  return {
+    indexAnnotations: index,
+    settings: {
+      docker,
+      compression,
+      ...(output.level === undefined ? {} : { level: output.level }),
+      ...(timestamps === undefined ? {} : { timestamps }),
+      ...(moment === undefined ? {} : { epoch: moment }),
+      args,
+      labels: pairs(strings(options['label']), '--label', false),
+      annotations: manifest,
+      ...(typeof options['target'] === 'string' ? { target: options['target'] } : {}),
+      exclude: ['.archimage', ...output.exclude],
+      dockerfiles,
+    },
+  }
+}
+
+/** The platforms of --platform, if it is given. */
+export function askedPlatforms(options: Options): Platform[] | undefined {
+  const given = strings(options['platform'])
+  if (given.length === 0) return undefined
+  return parsePlatforms(given.map(text => (text === 'local' ? formatPlatform(buildPlatform()) : text)))
+}
+
+/**
+ * Which platforms a service is built for: --platform replaces the project's list; a service with a list of its own is built
+ * for those of it that were asked for. Throws PLATFORM_MISSING when a platform was asked for that no service has.
+ */
+export function platformsOf(
+  project: Project,
+  services: readonly Service[],
+  asked: readonly Platform[] | undefined,
+): (service: Service) => readonly Platform[] {
+  if (asked === undefined) return service => service.platforms
+  const text = (list: readonly Platform[]): string => list.map(formatPlatform).join()
+  const own = (service: Service): boolean => text(service.platforms) !== text(project.platforms)
+  const chosen = (service: Service): readonly Platform[] => {
+    if (!own(service)) return asked
+    const names = service.platforms.map(formatPlatform)
+    return asked.filter(platform => names.includes(formatPlatform(platform)))
+  }
+  for (const platform of asked)
+    if (
+      !services.some(service =>
+        chosen(service).some(candidate => formatPlatform(candidate) === formatPlatform(platform)),
+      )
+    )
+      throw new ArchimageError('PLATFORM_MISSING', `no service here is built for ${formatPlatform(platform)}`, {
+        hint: 'add it to the platforms in archimage.yaml, or build without it',
+      })
+  return chosen
+}
+
+/** --registry and a plain -t replace what the project says. */
+export function withOverrides(project: Project, options: Options): Project {
+  const registry = options['registry'] as string | undefined
+  if (registry !== undefined) parseReference(`${registry}/image`)
+  const tags = strings(options['tag'])
+  for (const tag of tags)
+    if (!isTag(tag))
+      throw new ArchimageError('USAGE', `-t ${tag}: in a project -t is the tag of every service, without a name`, {
+        hint: 'write the registry with --registry, the names in archimage.yaml; to build one image give its folder: archimage build -t NAME:TAG ./src/api',
+      })
+  const [tag, ...extraTags] = tags
+  const arch = options['archTags']
+  return {
+    ...project,
+    ...(registry === undefined ? {} : { registry: registry.replace(/\/+$/, '') }),
+    ...(tag === undefined ? {} : { tag, extraTags }),
+    ...(typeof arch === 'string' ? { archTags: arch } : {}),
+  }
+}
+
+export function requestOf(
+  project: Project,
+  services: readonly Service[],
+  platforms: (service: Service) => readonly Platform[],
+  options: Options,
+  { settings, indexAnnotations }: Settings,
+): RunRequest {
+  if (options['push'] === true && project.registry === undefined)
+    throw new ArchimageError('USAGE', 'there is no registry to push to', {
+      hint: 'set registry in archimage.yaml, or give it: archimage build --push --registry registry.example.com/team',
+    })
+  return {
+    project,
+    services,
+    platformsOf: platforms,
+    settings,
+    ...runFlags(options),
+    names: service => serviceReferences(project, service).map(parseReference),
+    archNames: (service, platform) =>
+      options['archTags'] ? [parseReference(archImageName(project, service, platformTag(platform)))] : [],
+    indexAnnotations,
+  }
+}
+
+export function runFlags(
+  options: Options,
+): Pick<RunRequest, 'jobs' | 'failFast' | 'force' | 'pull' | 'offline' | 'push' | 'atomic'> {
+  return {
+    ...(typeof options['jobs'] === 'number' ? { jobs: options['jobs'] } : {}),
+    failFast: options['failFast'] === true,
+    force: options['force'] === true || options['cache'] === false || strings(options['noCacheFilter']).length > 0,
+    pull: options['pull'] === true,
+    offline: options['offline'] === true,
+    push: options['push'] === true,
+    atomic: options['atomic'] === true,
+  }
+}
+
+/** The project that stands for one image built from a path: `archimage build PATH`. */
+export function singleImage(
+  path: string,
+  directory: string,
+  options: Options,
+  stdin: () => Uint8Array,
+): {
+  readonly project: Project
+  readonly names: readonly Reference[]
+  readonly dockerfiles: ReadonlyMap<string, Uint8Array>
+  readonly emptyContext: boolean
+} {
+  const names = strings(options['tag']).map(text => withDefaultTag(parseReference(text)))
+  for (const name of names)
+    if (name.digest !== undefined)
+      throw new ArchimageError('USAGE', `-t with a digest: a digest is what comes out, not a name`)
+  const dockerfiles = new Map<string, Uint8Array>()
+  const file = options['file'] as string | undefined
+  const alone = path === '-'
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(path) || /^(git@|github\.com\/)/.test(path))
+    throw new ArchimageError('UNSUPPORTED', `${path}: contexts from git and http are not supported yet`, {
+      hint: 'clone it and build the folder',
+    })
+  const context = alone ? directory : folder(resolve(directory, path))
+  let dockerfile: string
+  if (alone || file === '-') {
+    if (alone && file !== undefined)
+      throw new ArchimageError('UNSUPPORTED', 'a context on standard input is not supported yet', {
+        hint: 'unpack the archive and build the folder',
+      })
+    dockerfile = join(context, 'Dockerfile on standard input')
+    dockerfiles.set(dockerfile, stdin())
+  } else dockerfile = file === undefined ? defaultDockerfile(context) : resolve(directory, file)
+  const name = imageBase(names[0], context)
+  const contexts: Record<string, string> = {}
+  for (const [key, value] of Object.entries(pairs(strings(options['buildContext']), '--build-context', false)))
+    contexts[key] = /^[a-z][a-z0-9+.-]*:/i.test(value) ? value : resolve(directory, value)
+  const platforms = askedPlatforms(options) ?? [buildPlatform()]
+  const service: Service = {
+    name,
+    image: name,
+    context,
+    dockerfile,
+    dockerfiles: {},
+    platforms,
+    args: {},
+    labels: {},
+    annotations: {},
+    buildContexts: contexts,
+    timestamps: 'content',
+    modes: 'context',
+    because: 'given on the command line',
+  }
+  const project: Project = {
+    root: context,
+    tag: 'latest',
+    extraTags: [],
+    archTags: '{tag}-{arch}',
+    platforms,
+    services: [service],
+    warnings: [],
+  }
+  return {
+    project,
+    names: names.length > 0 ? names : [withDefaultTag(parseReference(name))],
+    dockerfiles,
+    emptyContext: alone,
+  }
+}
+
+function folder(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (!stat)
+    throw new ArchimageError('USAGE', `${path} does not exist`, {
+      hint: 'give the folder that COPY takes its files from; services are named without "/" and "."',
+    })
+  if (!stat.isDirectory())
+    throw new ArchimageError('USAGE', `${path} is not a folder`, {
+      hint: `to build with this Dockerfile: archimage build -f ${path} ${dirname(path)}`,
+    })
+  return realpathSync(path)
+}
+
+function defaultDockerfile(context: string): string {
+  for (const name of ['Dockerfile', 'Containerfile', 'dockerfile'])
+    if (existsSync(join(context, name))) return join(context, name)
+  throw new ArchimageError('USAGE', `there is no Dockerfile in ${context}`, { hint: 'name it with -f' })
+}
+
+/** A name for the image of a folder, made a valid one. */
+function imageBase(reference: Reference | undefined, context: string): string {
+  const wanted = reference?.repository.split('/').at(-1) ?? basename(context)
+  const name = wanted
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+  return name === '' ? `image-${createHash('sha256').update(context).digest('hex').slice(0, 8)}` : name
+}
+
+const MAX_STDIN = 16 * 1024 * 1024
+
+/** Standard input as a Dockerfile; an archive there is refused by name. */
+export function readStdin(): Uint8Array {
+  const bytes = readFileSync(0)
+  if (bytes.length > MAX_STDIN) throw new ArchimageError('USAGE', 'standard input is too big for a Dockerfile')
+  const packed = bytes.subarray(257, 262).toString('latin1') === 'ustar' || (bytes[0] === 0x1f && bytes[1] === 0x8b)
+  if (packed)
+    throw new ArchimageError('UNSUPPORTED', 'a context on standard input is not supported yet', {
+      hint: 'unpack the archive and build the folder',
+    })
+  return bytes
+}

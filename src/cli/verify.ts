@@ -1,0 +1,119 @@
+import { ArchimageError } from '../errors/error.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
+import { familiarReference, formatReference, parseReference, withDefaultTag } from '../oci/reference.ts'
+import { loadProject } from '../project/load.ts'
+import { serviceReferences } from '../project/references.ts'
+import { selectServices } from '../project/select.ts'
+import { storeTransport } from '../transports/store.ts'
+import { verifyImage } from '../verify/verify.ts'
+import { command, type Invocation, insecureOption, list, open, parse, print, say, workingDirectory } from './command.ts'
+import { askedPlatforms, isPath, platformsOf, withOverrides } from './request.ts'
+
+const ABOUT = `Looks up where every service and platform of the project should be (its registry, or the store of this machine when it has
+none): index, manifests, configs and blobs must be there and agree. With references checks those images instead.`
+
+interface Check {
+  readonly name: string
+  readonly reference: string
+  readonly platforms: readonly Platform[]
+  readonly local: boolean
+}
+
+export async function run(invocation: Invocation): Promise<number> {
+  const program = command(invocation, '[options] [SERVICE… | REFERENCE…]', ABOUT)
+    .option('--project <file>', 'the project file; default: archimage.yaml here')
+    .option('--registry <registry>', "look in this registry instead of the project's")
+    .addOption(list('-t, --tag <tag>', 'look for this tag'))
+    .addOption(list('--platform <platforms>', 'these platforms must be there'))
+    .option('--local', 'look in the store of this machine')
+    .addOption(insecureOption())
+    .option('--json', 'print the findings as JSON')
+  const parsed = parse(program, invocation)
+  if (!parsed) return 0
+  const { args, options } = parsed
+  const checks =
+    args.length > 0 && args.every(word => isPath(word) || word.includes(':'))
+      ? references(args, options)
+      : await services(args, options, workingDirectory(invocation, options))
+  const tools = open(options, invocation.signal, say)
+  try {
+    const results = await Promise.all(
+      checks.map(async check => {
+        const reference = parseReference(check.reference)
+        const transport = check.local
+          ? storeTransport(tools.store, `${reference.registry}/${reference.repository}`)
+          : tools.registry.repository(reference)
+        const found = await verifyImage(
+          transport,
+          reference.digest ?? reference.tag!,
+          { platforms: check.platforms },
+          { signal: invocation.signal },
+        )
+        return {
+          service: check.name,
+          where: check.local ? 'store' : reference.registry,
+          reference: check.reference,
+          ...found,
+        }
+      }),
+    )
+    if (options['json'] === true) print(JSON.stringify(results, null, 2))
+    else
+      for (const { service, reference, where, problems, cells, digest } of results) {
+        if (problems.length === 0) {
+          print(`right  ${familiarReference(parseReference(reference))}@${digest}  ${Object.keys(cells).join(', ')}`)
+          continue
+        }
+        print(`wrong  ${service}: ${familiarReference(parseReference(reference))} in ${where}`)
+        for (const problem of problems) print(`       - ${problem}`)
+      }
+    const wrong = results.filter(result => result.problems.length > 0)
+    if (wrong.length > 0 && options['json'] !== true)
+      say(
+        `${wrong.length} of ${results.length} are not right; to mend them: archimage build${checks[0]?.local ? '' : ' --push'}`,
+      )
+    return wrong.length > 0 ? 1 : 0
+  } finally {
+    tools.store.close()
+  }
+}
+
+function references(args: readonly string[], options: Readonly<Record<string, unknown>>): Check[] {
+  return args.map(text => {
+    const reference = withDefaultTag(parseReference(text))
+    return {
+      name: text,
+      reference: formatReference(reference),
+      platforms: askedPlatforms(options) ?? [],
+      local: options['local'] === true,
+    }
+  })
+}
+
+async function services(
+  args: readonly string[],
+  options: Readonly<Record<string, unknown>>,
+  directory: string,
+): Promise<Check[]> {
+  const file = options['project'] as string | undefined
+  const project = withOverrides(
+    await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) }),
+    options,
+  )
+  const chosen = selectServices(project, args)
+  const platforms = platformsOf(project, chosen, askedPlatforms(options))
+  return chosen.flatMap(service => {
+    const wanted = platforms(service)
+    if (wanted.length === 0)
+      throw new ArchimageError(
+        'PLATFORM_MISSING',
+        `${service.name} is built for ${service.platforms.map(formatPlatform).join(', ')} only`,
+      )
+    return serviceReferences(project, service).map(reference => ({
+      name: service.name,
+      reference: formatReference(parseReference(reference)),
+      platforms: wanted,
+      local: options['local'] === true || project.registry === undefined,
+    }))
+  })
+}

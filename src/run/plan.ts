@@ -1,0 +1,76 @@
+import { refuseRun } from '../engines/native/engine.ts'
+import { type ArchimageError, isArchimageError } from '../errors/error.ts'
+import type { ImageManifest } from '../oci/manifest.ts'
+import { formatPlatform } from '../oci/platform.ts'
+import type { Resolution } from '../plan/graph.ts'
+import { BlobFetcher } from './blobs.ts'
+import { Images } from './images.ts'
+import { Preparation } from './prepare.ts'
+import { lastBuild, recordedImage } from './records.ts'
+import { planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
+
+export interface PlanCell {
+  readonly service: string
+  readonly platform: string
+  readonly dockerfile: string
+  readonly asked: boolean
+  readonly resolutions: readonly Resolution[]
+  /** `waits`: it stands on a service that is to be built first, so nobody knows yet. */
+  readonly action: 'build' | 'unchanged' | 'waits'
+  readonly reason: string
+  readonly error?: ArchimageError
+}
+
+/** What `run` would do with the same request. Writes nothing but the store's records of resolved references. */
+export async function planRun(
+  request: RunRequest,
+  tools: RunTools,
+): Promise<{ readonly cells: readonly PlanCell[]; readonly warnings: readonly string[] }> {
+  const warnings = new Set<string>(request.project.warnings)
+  const emit: RunTools['emit'] = event => {
+    if (event.type === 'warning') warnings.add(event.message)
+  }
+  const blobs = new BlobFetcher(tools.store, tools.registry, emit)
+  const images = new Images({ ...tools, blobs, emit, options: { pull: request.pull, offline: request.offline } })
+  const preparation = new Preparation({
+    project: request.project,
+    settings: request.settings,
+    images,
+    store: tools.store,
+  })
+  const graph = planGraph(request, preparation)
+  for (const warning of graph.warnings) warnings.add(warning)
+  const known = new Map<string, ImageManifest>()
+  const cells: PlanCell[] = []
+  for (const cell of graph.cells) {
+    const common = {
+      service: cell.service.name,
+      platform: formatPlatform(cell.platform),
+      dockerfile: cell.dockerfilePath,
+      asked: cell.asked,
+      resolutions: cell.resolutions,
+    }
+    const waits = cell.needs.find(id => !known.has(id))
+    if (waits !== undefined) {
+      cells.push({ ...common, action: 'waits', reason: `stands on ${waits}, which is built first` })
+      continue
+    }
+    try {
+      const prepared = await preparation.prepare(cell, service =>
+        known.get(cell.needs.find(id => id.startsWith(`${service} `)) ?? ''),
+      )
+      for (const warning of prepared.warnings) warnings.add(warning)
+      refuseRun(prepared.cell)
+      const found = request.force ? undefined : recordedImage(prepared.key, tools.store, blobs)
+      const last = lastBuild(request.project.root, cell.id, tools.store)
+      if (found) known.set(cell.id, found.manifest)
+      const why = whyBuilt(request.force, last, prepared)
+      cells.push({ ...common, action: found ? 'unchanged' : 'build', reason: found ? 'nothing changed' : why })
+    } catch (error) {
+      if (!isArchimageError(error) || error.code === 'CANCELLED') throw error
+      cells.push({ ...common, action: 'build', reason: error.message, error })
+    }
+  }
+  preparation.save()
+  return { cells, warnings: [...warnings] }
+}
