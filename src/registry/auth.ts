@@ -77,10 +77,9 @@ export class Authenticator {
     if (bearer !== undefined) {
       const { realm = '', service, scope, error } = bearer.parameters
       host.challenge = { kind: 'bearer', realm: this.#realm(request, realm, from), service }
-      if (used !== undefined) this.#drop(request, used)
       // Our own scopes come first: what some servers name in a challenge is a placeholder, others read only the first.
       const more = used !== undefined && error === 'insufficient_scope' && scope ? scope.split(' ') : []
-      return this.#token(request, [...new Set([...request.scopes, ...more])])
+      return this.#token(request, [...new Set([...request.scopes, ...more])], used)
     }
     if (!challenges.some(c => c.scheme === 'basic')) return undefined
     host.challenge = { kind: 'basic' }
@@ -129,27 +128,24 @@ export class Authenticator {
     return [request.host.authority, request.doing.repository ?? '', ...scopes].join(' ')
   }
 
-  #drop(request: AuthRequest, header: string): void {
-    const prefix = this.#key(request, [])
-    for (const [key, token] of this.#tokens)
-      if (key.startsWith(prefix)) token.then(t => t.header === header && this.#tokens.delete(key)).catch(() => {})
-  }
-
-  async #token(request: AuthRequest, scopes: readonly Scope[]): Promise<string | undefined> {
+  /** `stale` is a header that was just refused: not to be had from here again. */
+  async #token(request: AuthRequest, scopes: readonly Scope[], stale?: string): Promise<string | undefined> {
     const wider = scopes.map(scope => scope.replace(/:pull$/, ':pull,push'))
     for (const wanted of [scopes, wider]) {
       const key = this.#key(request, wanted)
-      const known = await this.#tokens.get(key)?.catch(() => undefined)
+      const promise = this.#tokens.get(key)
+      const known = await promise?.catch(() => undefined)
       if (known === undefined) continue
-      if (known.expires > performance.now()) return known.header
-      this.#tokens.delete(key)
+      if (known.expires > performance.now() && known.header !== stale) return known.header
+      // Somebody else may have put a new one there while we waited.
+      if (this.#tokens.get(key) === promise) this.#tokens.delete(key)
     }
     const key = this.#key(request, scopes)
     const shared = this.#tokens.get(key)
     if (shared !== undefined) return (await shared).header
     const fetched = this.#fetch(request, scopes)
     this.#tokens.set(key, fetched)
-    fetched.catch(() => this.#tokens.delete(key))
+    fetched.catch(() => this.#tokens.get(key) === fetched && this.#tokens.delete(key))
     return (await fetched).header
   }
 

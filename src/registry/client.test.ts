@@ -155,7 +155,7 @@ describe('authentication', () => {
     )
     expect(error.code).toBe('UNAUTHORIZED')
     expect(error.message).toBe(
-      `registry ${server.host}, repository a: reading tag 1: the registry answers 401 Unauthorized: UNAUTHORIZED: no`,
+      `registry ${server.host}, repository a: reading tag 1: the answer was 401 Unauthorized: UNAUTHORIZED: no`,
     )
     expect(error.hint).toContain('wrong or expired (those of test were used)')
     expect(server.seen.length).toBe(2)
@@ -296,7 +296,7 @@ describe('trying again', () => {
         .manifest('1'),
     )
     expect(error.message).toBe(
-      `registry ${server.host}, repository a: reading tag 1: the registry answers 503 Service Unavailable after 3 attempts: Down`,
+      `registry ${server.host}, repository a: reading tag 1: the answer was 503 Service Unavailable after 3 attempts: Down`,
     )
     expect(server.seen.length).toBe(3)
   })

@@ -81,7 +81,7 @@ export function refusal(
   const said = problems.map(p => [p.code, p.message].filter(Boolean).join(': ') + (p.detail ? ` (${p.detail})` : ''))
   const tried = facts.attempts !== undefined && facts.attempts > 1 ? ` after ${facts.attempts} attempts` : ''
   const message =
-    `${place(doing)}: ${doing.what}: the registry answers ${status} ${STATUS[status] ?? ''}`.trimEnd() +
+    `${place(doing)}: ${doing.what}: the answer was ${status} ${STATUS[status] ?? ''}`.trimEnd() +
     `${tried}${said.length > 0 ? `: ${said.join('; ')}` : ''}`
   const codes = problems.map(p => p.code)
   const hint = remedy(doing, status, codes, facts)
