@@ -62,9 +62,9 @@ function commands(host: string): string {
    docker run --rm ${image}
    podman run --rm --tls-verify=false --platform linux/arm64 ${image}
    skopeo inspect --raw --tls-verify=false docker://${image}
-   skopeo copy --src-tls-verify=false --override-os windows docker://${agent} oci:agent-windows
+   skopeo --override-os windows copy --src-tls-verify=false docker://${agent} oci:agent-windows
    crane manifest ${image}
-   archimage inspect ${image}`
+   archimage verify ${image}`
 }
 
 async function serve(host: string): Promise<ChildProcess | undefined> {
