@@ -36,8 +36,10 @@ export async function run(invocation: Invocation): Promise<number> {
     signal: invocation.signal,
     ...(insecure ? { insecure: true } : {}),
   })
-  const where = await saveLogin(registry, username, password)
-  say(`logged in to ${registry} as ${username}; kept in ${where}`)
+  const { file, helper } = await saveLogin(registry, username, password)
+  say(
+    `logged in to ${registry} as ${username}; kept ${helper === undefined ? `in ${file}` : `by docker-credential-${helper}`}`,
+  )
   return 0
 }
 

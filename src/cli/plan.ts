@@ -1,4 +1,3 @@
-import { relative } from 'node:path'
 import { gravest, isArchimageError } from '../errors/error.ts'
 import { renderError } from '../errors/render.ts'
 import { styleFor } from '../errors/render-style.ts'
@@ -58,9 +57,7 @@ export async function run(invocation: Invocation): Promise<number> {
         last = cell.service
         const service = project.services.find(candidate => candidate.name === cell.service)!
         print(`${last === plan.cells[0]!.service ? '' : '\n'}${cell.service}  →  ${imageName(project, service)}`)
-        print(
-          `  ${relative(project.root, cell.dockerfile) || cell.dockerfile}, context ${relative(project.root, service.context) || '.'} (${service.because})`,
-        )
+        print(`  ${service.because}`)
         for (const { reference, is, service: other, line, nearMiss } of cell.resolutions)
           print(
             `  line ${line}: ${reference} is ${is === 'service' ? `service ${other} of this project` : 'an image of its registry'}${nearMiss ? ` (${nearMiss})` : ''}`,
