@@ -22,12 +22,16 @@ const { status } = spawnSync(
     '--bytecode',
     '--format=esm',
     '--minify',
+    // A command loads its own code only: `version` starts in 8 ms instead of 13.
+    '--splitting',
     // By default the executable would run what a bunfig.toml in the user's current directory preloads, and read .env there.
     '--no-compile-autoload-bunfig',
     '--no-compile-autoload-dotenv',
     ...(values.target ? [`--target=${values.target}`] : []),
     `--outfile=${temporary}`,
-    // The worker is an entry of its own: in the executable `new Worker(…)` finds only entries.
+    // The worker is an entry of its own, as in the executable `new Worker(…)` finds only entries; without folders, as that is
+    // where the bundled code looks for what lay beside it.
+    '--entry-naming=[name].[ext]',
     'src/cli/main.ts',
     'src/sys/gzip-worker.ts',
   ],
