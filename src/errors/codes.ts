@@ -30,6 +30,7 @@ export const CODES = {
   CELL_FAILED: { exit: 1, about: 'a cell failed' },
   TAG_IMMUTABLE: { exit: 1, about: 'the registry does not let a tag move' },
   PREBUILD_FAILED: { exit: 1, about: 'a prebuild command failed' },
+  OUTPUT_FAILED: { exit: 1, about: 'an output could not be written' },
   // registry
   REGISTRY_ERROR: { exit: 1, about: 'a registry refused a request' },
   REGISTRY_ANSWER: { exit: 1, about: 'a registry answered something that it should not' },

@@ -1,3 +1,6 @@
+/** Less than two neighbours changed: `amr64` is `arm64` rather than `amd64`. */
+const TRANSPOSED = 0.75
+
 /** Edit distance with transpositions (optimal string alignment), given up on beyond `limit`. */
 function distance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) > limit) return limit + 1
@@ -8,7 +11,7 @@ function distance(a: string, b: string, limit: number): number {
     for (let j = 1; j <= b.length; j++) {
       const cost = a[i - 1] === b[j - 1] ? 0 : 1
       let best = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + cost)
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, before[j - 2]! + 1)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, before[j - 2]! + TRANSPOSED)
       next.push(best)
     }
     before = row
@@ -20,7 +23,7 @@ function distance(a: string, b: string, limit: number): number {
 /** The candidate that somebody who typed `word` most likely meant, if any is near enough. */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   const lower = word.toLowerCase()
-  const limit = Math.max(1, Math.floor(word.length / 3))
+  const limit = Math.max(1, Math.round(word.length * 0.4))
   let best: string | undefined
   let least = limit + 1
   for (const candidate of candidates) {
