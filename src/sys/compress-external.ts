@@ -25,7 +25,12 @@ export async function* decompressExternally(
     child.kill('SIGKILL')
   })
   try {
-    yield* child.stdout as AsyncIterable<Uint8Array>
+    try {
+      yield* child.stdout as AsyncIterable<Uint8Array>
+    } catch (error) {
+      // a tool that could not be started ends its output too early, before it says why
+      if (!((await closed) instanceof Error)) throw error
+    }
     const code = await closed
     if (failure !== undefined) throw failure
     if (code === 0) return

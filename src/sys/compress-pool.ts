@@ -14,8 +14,8 @@ interface Task {
   readonly reject: (error: Error) => void
 }
 
-/** The types of the web know no `ref`. */
-type BunWorker = Worker & { ref(): void; unref(): void }
+/** The types of the web know no `unref`. */
+type BunWorker = Worker & { unref(): void }
 
 interface Slot {
   readonly worker: BunWorker
@@ -28,8 +28,10 @@ const DEPTH = 2
 const slots: Slot[] = []
 const queue: Task[] = []
 const spare: ArrayBuffer[] = []
-const waiting: (() => void)[] = []
+const waiting = new Set<{ readonly limit: number; readonly resolve: () => void }>()
 let pending = 0
+/** Keeps the program alive while jobs are under way; the workers themselves never do. */
+let alive: ReturnType<typeof setInterval> | undefined
 let nextId = 0
 
 export const defaultWorkers: number = availableParallelism()
@@ -45,8 +47,9 @@ export function giveBuffer(buffer: ArrayBuffer): void {
 
 /** A promise to wait for while as many members are under way, in the whole process, as the workers can use. */
 export function room(workers: number): Promise<void> | undefined {
-  if (pending < workers * (DEPTH + 1)) return undefined
-  return new Promise(resolve => waiting.push(resolve))
+  const limit = workers * (DEPTH + 1)
+  if (pending < limit) return undefined
+  return new Promise(resolve => waiting.add({ limit, resolve }))
 }
 
 /** Has a worker compress the first `length` bytes of a buffer, which then belongs to the pool. Starts workers as needed. */
@@ -57,14 +60,18 @@ export function compressInPool(
   level: number,
   workers: number,
 ): Promise<Uint8Array> {
-  pending++
+  if (pending++ === 0) alive = setInterval(() => {}, 2 ** 30)
   return new Promise<Uint8Array>((resolve, reject) => {
     queue.push({ buffer, length, format, level, resolve, reject })
     if (slots.length < workers && slots.every(slot => slot.running.size > 0)) slots.push(start())
     assign()
   }).finally(() => {
-    pending--
-    waiting.shift()?.()
+    if (--pending === 0) clearInterval(alive)
+    for (const waiter of waiting)
+      if (pending < waiter.limit) {
+        waiting.delete(waiter)
+        waiter.resolve()
+      }
   })
 }
 
@@ -78,8 +85,6 @@ function assign(): void {
     if (free === undefined || task === undefined) return
     const { buffer, length, format, level } = task
     const job: Job = { id: nextId++, buffer, length, format, level }
-    // an idle worker does not keep the program alive, one with work does
-    if (free.running.size === 0) free.worker.ref()
     free.running.set(job.id, task)
     free.worker.postMessage(job, [buffer])
   }
@@ -87,12 +92,12 @@ function assign(): void {
 
 function start(): Slot {
   const worker = new Worker(new URL('./gzip-worker.ts', import.meta.url)) as BunWorker
+  worker.unref()
   const slot: Slot = { worker, running: new Map() }
   worker.onmessage = ({ data }: MessageEvent<Answer>) => {
     const task = slot.running.get(data.id)
     slot.running.delete(data.id)
     giveBuffer(data.buffer)
-    if (slot.running.size === 0) worker.unref()
     assign()
     if (data.out !== undefined) task?.resolve(data.out)
     else task?.reject(new Error(`compression failed: ${data.error}`))

@@ -4,6 +4,7 @@ import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
 import { decompressExternally } from './compress-external.ts'
 import type { MemberFormat } from './compress-member.ts'
 import { MEMBER_SIZE } from './compress-pool.ts'
+import { ZstdFrames } from './compress-zstd-frames.ts'
 
 export type SniffedFormat = 'gzip' | 'zstd' | 'bzip2' | 'xz' | 'none'
 
@@ -57,13 +58,16 @@ function open(
   if (format === 'none') return source
   if (format === 'bzip2' || format === 'xz') return decompressExternally(format, source, name)
   const chunkSize = MEMBER_SIZE
-  return through(format === 'gzip' ? createGunzip({ chunkSize }) : createZstdDecompress({ chunkSize }), source, name)
+  return format === 'gzip'
+    ? through(createGunzip({ chunkSize }), source, name)
+    : through(createZstdDecompress({ chunkSize }), source, name, new ZstdFrames())
 }
 
 async function* through(
   transform: Transform,
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   name: string,
+  frames?: ZstdFrames,
 ): AsyncGenerator<Uint8Array> {
   let failure: unknown
   const input = Readable.from(counted(), { objectMode: false, highWaterMark: MEMBER_SIZE })
@@ -72,6 +76,7 @@ async function* through(
     try {
       for await (const chunk of source) {
         if (chunk.length > 0) empty = false
+        frames?.push(chunk)
         yield chunk
       }
     } catch (error) {
@@ -86,15 +91,20 @@ async function* through(
     // a failure of the source (network, digest) is not a fault of the compression
     if (failure !== undefined) throw failure
     if (isArchimageError(error)) throw error
-    throw new ArchimageError('TAR_INVALID', `${name}: the compressed data is damaged or cut off`, {
-      hint: 'fetch or make the archive again',
-      cause: error,
-    })
+    throw damaged(name, error)
   } finally {
     input.destroy()
     transform.destroy()
   }
   if (empty) throw new ArchimageError('TAR_INVALID', `${name}: there is no data`)
+  if (frames?.whole === false) throw damaged(name)
+}
+
+function damaged(name: string, cause?: unknown): ArchimageError {
+  return new ArchimageError('TAR_INVALID', `${name}: the compressed data is damaged or cut off`, {
+    hint: 'fetch or make the archive again',
+    cause,
+  })
 }
 
 /** One member or frame of ours (at most MEMBER_SIZE when decompressed). Throws TAR_INVALID. */
