@@ -2,6 +2,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { type Platform, platformTag } from '../oci/platform.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import { loadProject } from '../project/load.ts'
+import type { Service } from '../project/project.ts'
 import { selectServices } from '../project/select.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
 import { command, type Invocation, parse, workingDirectory } from './command.ts'
@@ -42,12 +43,14 @@ export async function run(invocation: Invocation): Promise<number> {
   return buildProject(args, directory, options, outputs, invocation.signal)
 }
 
+/** `chosen` says for which platforms a service is built where neither --platform nor the project does. */
 export async function buildProject(
   names: readonly string[],
   directory: string,
   options: Options,
   outputs: Outputs,
   signal: AbortSignal,
+  chosen?: (service: Service) => readonly Platform[],
 ): Promise<number> {
   for (const flag of ['file', 'iidfile'])
     if (options[flag] !== undefined && names.length !== 1)
@@ -60,7 +63,7 @@ export async function buildProject(
     options,
   )
   const services = selectServices(project, names)
-  const platforms = platformsOf(project, services, askedPlatforms(options))
+  const platforms = chosen ?? platformsOf(project, services, askedPlatforms(options))
   const pushing = withPush(options, outputs)
   const request = requestOf(project, services, platforms, pushing, settingsOf(pushing, outputs.choice))
   return execute(request, pushing, outputs, signal, project.root)

@@ -23,7 +23,7 @@ export function command(invocation: Invocation, usage: string, about: string): C
   const out = terminal(1)
   return new Command(`archimage ${invocation.name}`)
     .usage(usage)
-    .description(about)
+    .description(about.replaceAll('\n', ' '))
     .option('-C <dir>', 'work as if started in DIR')
     .exitOverride()
     .allowExcessArguments(true)

@@ -2,6 +2,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { formatPlatform, type Platform, parsePlatform, parsePlatforms } from '../oci/platform.ts'
 import { isTag } from '../oci/reference.ts'
 import { loadProject } from '../project/load.ts'
+import type { Service } from '../project/project.ts'
 import { builtPlatforms } from '../run/records.ts'
 import { openStore } from '../store/store.ts'
 import { buildProject } from './build.ts'
@@ -55,30 +56,34 @@ export async function run(invocation: Invocation): Promise<number> {
       throw wrong('nothing, or a registry and a tag')
     const [registry, tag] = args
     if (tag !== undefined && !isTag(tag)) throw wrong(`"${tag}" is not a tag`)
-    options = await withBuiltPlatforms(
-      registry === undefined ? options : { ...options, registry, tag: [tag], push: true },
-      directory,
-    )
+    if (registry !== undefined) options = { ...options, registry, tag: [tag], push: true }
+    const platforms = await builtAndConfigured(options, directory)
+    return buildProject([], directory, options, await readOutputs(options), signal, platforms)
   } else if (args.length > 0) throw wrong(`"${args[0]}" is too much`)
   return buildProject([], directory, options, await readOutputs(options), signal)
 }
 
-/** The platforms that services were built for here; --platform wins, and without any the project's. */
-async function withBuiltPlatforms(options: Options, directory: string): Promise<Options> {
-  if (strings(options['platform']).length > 0) return options
+/**
+ * For each service the platforms that it was built for here and, with a project file, those that it has there; undefined when
+ * --platform says it.
+ */
+async function builtAndConfigured(
+  options: Options,
+  directory: string,
+): Promise<((service: Service) => readonly Platform[]) | undefined> {
+  if (strings(options['platform']).length > 0) return undefined
   const file = options['project'] as string | undefined
   const project = await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) })
   const store = openStore({ warn: say })
   try {
-    const found = new Map<string, Platform>()
-    for (const service of project.services)
-      for (const text of builtPlatforms(project.root, service.name, store)) found.set(text, parsePlatform(text))
-    for (const platform of project.file === undefined ? [] : project.platforms)
-      found.set(formatPlatform(platform), platform)
-    for (const service of project.services)
-      if (project.file !== undefined || found.size === 0)
-        for (const platform of service.platforms) found.set(formatPlatform(platform), platform)
-    return { ...options, platform: [...found.keys()] }
+    const chosen = new Map<string, readonly Platform[]>()
+    for (const service of project.services) {
+      const built = builtPlatforms(project.root, service.name, store).map(parsePlatform)
+      const configured = project.file !== undefined || built.length === 0 ? service.platforms : []
+      const all = new Map([...configured, ...built].map(platform => [formatPlatform(platform), platform]))
+      chosen.set(service.name, [...all.values()])
+    }
+    return service => chosen.get(service.name) ?? service.platforms
   } finally {
     store.close()
   }
