@@ -103,6 +103,8 @@ export function refuseFlags(program: Command, options: Readonly<Record<string, u
 function positive(value: string): number {
   const number = Number(value)
   if (!Number.isInteger(number) || number < 1 || number > 1024)
-    throw new ArchimageError('USAGE', `--jobs ${value}: not a number from 1 to 1024`)
+    throw new ArchimageError('USAGE', `--jobs ${value}: not a number from 1 to 1024`, {
+      hint: 'leave it out to use all processors of this machine',
+    })
   return number
 }

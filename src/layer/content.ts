@@ -1,4 +1,5 @@
-import { closeSync, openSync, readSync, renameSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readSync, renameSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { decompress, decompressMember, MEMBER_SIZE } from '../sys/compress.ts'
@@ -206,6 +207,7 @@ async function writeTar(blob: string, format: 'gzip' | 'zstd', tar: string, diff
   const source = openBlob(blob)
   let fd: number | undefined
   try {
+    mkdirSync(dirname(tar), { recursive: true, mode: 0o700 })
     fd = openSync(temporary, 'wx', 0o600)
     const hasher = createHasher()
     for await (const chunk of decompress(format, chunksOf(source), { name: `layer ${diffId}` })) {

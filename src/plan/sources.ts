@@ -126,6 +126,15 @@ function walk(
 function missing(source: string, path: string, tree: SourceTree): ArchimageError {
   const { dir, base } = posix.parse(path)
   const parent = resolveLinks(tree, dir.slice(1))
+  const link = tree.lookup(posix.join(parent.path, base))
+  if (link?.type === 'symlink')
+    return new ArchimageError(
+      'NOT_FOUND',
+      `"${source}" is a link to ${link.link}, which does not exist in ${tree.name}`,
+      {
+        hint: 'links are followed inside only; copy what it points to, or make it part of the context',
+      },
+    )
   const meant = parent.entry?.type === 'dir' ? didYouMean(base, tree.list(parent.path)) : undefined
   return new ArchimageError('NOT_FOUND', `"${source}" does not exist in ${tree.name}`, {
     hint: meant ?? 'check the name, and that no line of .dockerignore leaves it out',

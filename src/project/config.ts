@@ -78,7 +78,8 @@ function withoutEmpty(value: unknown, path: readonly string[] = []): unknown {
 /** Reads and checks archimage.yaml. Throws PROJECT_INVALID with file, line and column, and a suggestion for misspelt keys. */
 export async function readConfig(file: string): Promise<ConfigFile> {
   const bytes = readSmallFile(file)
-  if (bytes === undefined) throw new ArchimageError('PROJECT_INVALID', `there is no file ${file}`)
+  if (bytes === undefined)
+    throw new ArchimageError('PROJECT_INVALID', `there is no file ${file}`, { hint: 'archimage init writes one' })
   const [{ value, place }, { projectSchema, serviceSchema }] = await Promise.all([
     readYaml(bytes, file),
     import('./schema.ts'),

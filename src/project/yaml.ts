@@ -44,7 +44,11 @@ export async function readYaml(bytes: Uint8Array, file: string): Promise<YamlFil
   const problem = document.errors[0] ?? document.warnings[0]
   if (problem !== undefined) {
     if (problem.code === 'MULTIPLE_DOCS') return fail('it holds several documents ("---")', at(problem.pos[0]))
-    return fail(`not valid YAML: ${problem.message.split('\n')[0]}`, at(problem.pos[0]))
+    return fail(
+      `not valid YAML: ${problem.message.split('\n')[0]}`,
+      at(problem.pos[0]),
+      'look at the indentation, and for a bracket or a quote that is open here or above',
+    )
   }
 
   const places = new Map<string, { key?: number; value: number }>()

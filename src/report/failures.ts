@@ -21,12 +21,29 @@ export function renderFailures(result: RunResult, options: Partial<Style> = {}):
   )
   const blocks = [
     ...[...failed.values()].map(cells => renderBlock(cells, style)),
+    ...unpublished(result, style),
     ...result.services.flatMap(({ service, verified }) =>
       verified.filter(one => !one.ok).map(one => renderUnverified(service, one.where, one.problems, style)),
     ),
     renderHeldUp(result, style),
   ]
   return blocks.filter(block => block.length > 0).flatMap((block, index) => (index === 0 ? block : ['', ...block]))
+}
+
+/** Services whose cells are right and which are not where they should be; those of one cause share a block. */
+function unpublished(result: RunResult, style: Style): string[][] {
+  const failed = result.services.filter(service => service.failure !== undefined)
+  return [...groupBy(failed, ({ failure }) => JSON.stringify([failure?.message, failure?.hint])).values()].map(
+    services => {
+      const failure = services[0]!.failure!
+      const names = paint(style, 'bold', sanitize(services.map(({ service }) => service).join(', ')))
+      return [
+        `${paint(style, 'red', sign(style, 'failed'))} ${names} ${paint(style, 'red', 'not published')} ${paint(style, 'dim', `[${failure.code}]`)}`,
+        ...wrap(sanitizeText(failure.message), style.columns - 2).map(line => `  ${line}`),
+        ...(failure.hint === undefined ? [] : renderHint(failure.hint, style)),
+      ]
+    },
+  )
 }
 
 /** What failures must have in common to share a block: everything but their logs. */

@@ -1,4 +1,5 @@
-import { type ArchimageError, isArchimageError, systemError } from '../errors/error.ts'
+import { ArchimageError, isArchimageError, systemError } from '../errors/error.ts'
+import type { Op } from '../plan/lowered.ts'
 import type { Failure } from './events.ts'
 
 /** An error as reports show it. What is no error of ours is a bug and is thrown on. */
@@ -18,6 +19,18 @@ export function toFailure(error: unknown, lines?: readonly string[]): Failure {
     ...(place?.endLine === undefined ? {} : { endLine: place.endLine }),
     ...excerpt,
   }
+}
+
+/** The error with the instruction as its place, when it has none of its own. */
+export function placedAt(error: unknown, file: string, op: Pick<Op, 'line' | 'range'>): unknown {
+  if (!isArchimageError(error) || error.place || error.code === 'CANCELLED') return error
+  return new ArchimageError(error.code, error.message, {
+    ...(error.hint ? { hint: error.hint } : {}),
+    place: { file, line: op.line, column: op.range.start.column, endLine: op.range.end.line },
+    details: error.details,
+    cause: error.cause,
+    parts: error.parts,
+  })
 }
 
 function messageOf(error: ArchimageError): string {

@@ -18,6 +18,7 @@ import type { CopyOp } from '../plan/lowered.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { matchServiceReference } from '../project/references.ts'
 import type { Store } from '../store/store.ts'
+import { placedAt } from './failure.ts'
 import type { Images } from './images.ts'
 
 /** What all cells of a run have in common. */
@@ -122,8 +123,13 @@ export class Preparation {
       ...(settings.level === undefined ? {} : { level: settings.level }),
       ...(settings.workers === undefined ? {} : { workers: settings.workers }),
     }
-    const files = (op: CopyOp): string =>
-      (op.from.kind === 'directory' ? directories.get(op.from.path)! : context).find(op).digest
+    const files = (op: CopyOp): string => {
+      try {
+        return (op.from.kind === 'directory' ? directories.get(op.from.path)! : context).find(op).digest
+      } catch (error) {
+        throw placedAt(error, dockerfile.file, op)
+      }
+    }
     const { key, parts } = cellKey(
       lowered,
       {

@@ -81,11 +81,9 @@ export async function publish(
     for (const { publication } of ready)
       failures.set(
         publication.service,
-        new ArchimageError(
-          'INCOMPLETE',
-          `no tag of ${publication.service} was moved: ${first} could not be published`,
-          { cause: why },
-        ),
+        new ArchimageError('INCOMPLETE', `no tag was moved: ${first} could not be published, and --atomic was given`, {
+          cause: why,
+        }),
       )
     return { tags, failures }
   }

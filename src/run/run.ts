@@ -87,6 +87,8 @@ class Run {
   private readonly started = new Date()
   private readonly clock = performance.now()
   private readonly ended = new Map<string, Ended>()
+  /** By cell: the failed one that it waits for in vain. */
+  private readonly heldBy = new Map<string, string>()
   private readonly warnings: string[] = []
   private readonly stop = new AbortController()
   private readonly signal: AbortSignal
@@ -180,8 +182,7 @@ class Run {
   private async buildCell(cell: PlannedCell): Promise<void> {
     const start = performance.now()
     const held = cell.needs.find(id => !isRight(this.ended.get(id)))
-    if (held !== undefined)
-      return this.end(cell, this.ending(cell, 'not-run', `needs ${held}, which is not there`, start))
+    if (held !== undefined) return this.end(cell, this.heldUp(cell, held, start))
     if (this.signal.aborted)
       return this.end(
         cell,
@@ -198,6 +199,16 @@ class Run {
     } catch (error) {
       this.end(cell, this.failed(cell, error, start))
     }
+  }
+
+  /** The cell that is named is the one that failed, however many stand between. */
+  private heldUp(cell: PlannedCell, held: string, start: number): Ended {
+    const first = this.heldBy.get(held) ?? held
+    this.heldBy.set(cell.id, first)
+    const state = this.ended.get(first)?.result.state
+    if (state === 'cancelled' || state === 'not-run')
+      return this.ending(cell, this.tools.signal.aborted ? 'cancelled' : 'not-run', this.stopReason(), start)
+    return this.ending(cell, 'not-run', `needs ${first}, which failed`, start)
   }
 
   private upstream(cell: PlannedCell, service: string, platform: Platform): ImageManifest | undefined {
@@ -331,14 +342,13 @@ class Run {
         for (const { service } of images)
           this.serviceErrors.set(
             service.name,
-            new ArchimageError(
-              'INCOMPLETE',
-              `${service.name} was not published: not every service is complete, and --atomic was given`,
-            ),
+            new ArchimageError('INCOMPLETE', 'not every service is complete, and --atomic was given', {
+              hint: 'mend what failed, or publish the complete services without --atomic',
+            }),
           )
       else await this.publish(images, tags)
     }
-    if (!tools.signal.aborted) {
+    if (images.length > 0 && !tools.signal.aborted) {
       tools.emit({ type: 'phase', phase: 'verify' })
       await Promise.all(images.map(image => this.readBack(image, verified)))
     }
