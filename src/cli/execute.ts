@@ -106,7 +106,7 @@ async function deliver(
   if (idFile === undefined && metadataFile === undefined) return
   const { writeIidFile, writeMetadataFile } = await import('../outputs/metadata.ts')
   if (typeof idFile === 'string') writeIidFile(idFile, images)
-  if (typeof metadataFile === 'string') writeMetadataFile(metadataFile, images, store)
+  if (typeof metadataFile === 'string') writeMetadataFile(metadataFile, images)
 }
 
 /** stdout carries the result: digest references, or JSON with --json. */
