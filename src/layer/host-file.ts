@@ -8,24 +8,20 @@ const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NO
 export class HostFile {
   readonly #fd: number
   readonly #path: string
-  #offset = 0
 
   private constructor(fd: number, path: string) {
     this.#fd = fd
     this.#path = path
   }
 
-  /** Throws CONTEXT_CHANGED when there is no such file any more, PERMISSION. `path` is its name in the image. */
-  static open(name: string | Buffer, path: string): HostFile {
+  /** Throws CONTEXT_CHANGED when there is no such file any more, PERMISSION. */
+  static open(name: string | Buffer): HostFile {
     try {
       return new HostFile(openSync(name, FLAGS), String(name))
     } catch (error) {
       const { code } = error as { code?: string }
       if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP' || code === 'ENXIO')
-        throw new ArchimageError('CONTEXT_CHANGED', `${name} vanished or was replaced while /${path} was being built`, {
-          hint: 'build again when nothing writes there',
-          cause: error,
-        })
+        throw replaced(String(name), error)
       throw systemError(error, `reading ${name}`)
     }
   }
@@ -35,12 +31,13 @@ export class HostFile {
     let done = 0
     try {
       while (done < count) {
-        const got = readSync(this.#fd, into, done, count - done, this.#offset)
+        const got = readSync(this.#fd, into, done, count - done, null)
         if (got === 0) break
         done += got
-        this.#offset += got
       }
     } catch (error) {
+      const { code } = error as { code?: string }
+      if (code === 'EISDIR' || code === 'EAGAIN') throw replaced(this.#path, error)
       throw systemError(error, `reading ${this.#path}`)
     }
     return done
@@ -49,4 +46,11 @@ export class HostFile {
   close(): void {
     closeSync(this.#fd)
   }
+}
+
+function replaced(name: string, cause: unknown): ArchimageError {
+  return new ArchimageError('CONTEXT_CHANGED', `${name} vanished or was replaced while it was being built`, {
+    hint: 'build again when nothing writes there',
+    cause,
+  })
 }

@@ -34,6 +34,8 @@ export interface IndexOptions {
   readonly diffId?: Digest
   /** A windows layer: the tree is what stands below Files/. */
   readonly windows?: boolean
+  /** False for an archive that is no layer: names that begin with ".wh." are names like others. */
+  readonly whiteouts?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -55,7 +57,7 @@ export async function indexLayer(
 ): Promise<LayerIndex> {
   const name = options.name ?? 'layer'
   const hasher = createHasher()
-  const collector = new Collector(name, options.windows ?? false)
+  const collector = new Collector(name, options.windows ?? false, options.whiteouts ?? true)
   // the diff ID proves that nothing is missing: tools exist that leave the end marker out
   const reader = new TarReader(collector, { name, endOptional: options.diffId !== undefined })
   for await (const chunk of source) {
@@ -88,6 +90,7 @@ export function recordKind(path: string): { readonly kind: LayerRecord['kind']; 
 class Collector implements TarHandler {
   readonly #name: string
   readonly #windows: boolean
+  readonly #whiteouts: boolean
   readonly #records: LayerRecord[] = []
   readonly #files = new Map<string, Uint8Array>()
   /** Content of files, completed when digest and diff ID are known. */
@@ -97,8 +100,9 @@ class Collector implements TarHandler {
   #hasher: Hasher | undefined
   #capture: { readonly path: string; readonly chunks: Buffer[] } | undefined
 
-  constructor(name: string, windows: boolean) {
+  constructor(name: string, windows: boolean, whiteouts: boolean) {
     this.#name = name
+    this.#whiteouts = whiteouts
     this.#windows = windows
   }
 
@@ -106,7 +110,7 @@ class Collector implements TarHandler {
     this.#file = undefined
     const place = this.#windows ? belowFiles(tar.path) : tar.path
     if (place === undefined) return
-    const record = recordKind(place)
+    const record = this.#whiteouts ? recordKind(place) : { kind: 'entry' as const, path: place }
     if (record === undefined) return
     const { kind, path } = record
     if (kind === 'whiteout' && /(?:^|\/)\.{0,2}$/.test(path))

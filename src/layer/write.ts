@@ -227,7 +227,7 @@ class LayerWriter {
 
   async #host(path: string, entry: Entry, name: string | Buffer): Promise<Digest> {
     const { size } = entry
-    const file = HostFile.open(name, path)
+    const file = HostFile.open(name)
     try {
       if (size <= SMALL) {
         // one byte more than expected shows a file that has grown

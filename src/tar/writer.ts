@@ -35,6 +35,7 @@ export function encodeHeader(entry: TarEntry): Buffer {
   if (name.includes(0) || link.includes(0)) throw unwritable(entry, 'a name contains a NUL byte')
 
   const place = splitName(name)
+  // names that are not UTF-8 stand there as they are, as GNU tar has it; it does not know hdrcharset
   if (place === undefined) pax.set('path', name)
   if (link.length > 100 || !isAscii(link)) pax.set('linkpath', link)
   if (size > MAX_OCTAL_11) pax.set('size', Buffer.from(String(size)))
@@ -45,8 +46,6 @@ export function encodeHeader(entry: TarEntry): Buffer {
     pax.set(`SCHILY.xattr.${key}`, Buffer.from(value.buffer, value.byteOffset, value.byteLength))
   for (const [key, value] of Object.entries(entry.pax ?? {})) pax.set(key, encodePath(value))
   for (const key of pax.keys()) if (key.includes('=')) throw unwritable(entry, `the attribute "${key}" contains "="`)
-  // POSIX: without this, names in extended headers are UTF-8
-  if (!entry.path.isWellFormed() || !(entry.link ?? '').isWellFormed()) pax.set('hdrcharset', Buffer.from('BINARY'))
 
   const body = pax.size === 0 ? undefined : encodePax(pax)
   const paxLength = body === undefined ? 0 : 512 + body.length + padding(body.length)
