@@ -30,6 +30,8 @@ export async function verifyImage(
   expected: Expectation,
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<Verification> {
+  /** Platforms share layers: each is asked for once. */
+  const asked = new Map<Digest, Promise<boolean>>()
   const problems: string[] = []
   const cells: Record<string, Digest> = {}
   const top = await attempt(() => transport.manifest(name, options), `"${name}"`, problems)
@@ -54,6 +56,12 @@ export async function verifyImage(
   }
   return { digest: top.digest, cells, problems }
 
+  function hasBlob(layer: Descriptor): Promise<boolean> {
+    const running = asked.get(layer.digest) ?? transport.hasBlob(layer, options)
+    asked.set(layer.digest, running)
+    return running
+  }
+
   async function verifyChild(
     descriptor: Descriptor | undefined,
     index: Manifest,
@@ -76,7 +84,7 @@ export async function verifyImage(
       manifest.layers
         .filter(layer => !isForeignLayer(layer.mediaType))
         .map(async layer => {
-          const there = await attempt(() => transport.hasBlob(layer, options), `${what}: layer ${layer.digest}`, found)
+          const there = await attempt(() => hasBlob(layer), `${what}: layer ${layer.digest}`, found)
           if (there === false) found.push(`${what}: layer ${layer.digest} (${layer.size} bytes) is not there`)
         }),
     )
