@@ -59,7 +59,7 @@ async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildToo
         yield head
       }
     }
-    const index = await indexLayer(checked(), { name: match.path, signal })
+    const index = await indexLayer(checked(), { name: match.path, signal, whiteouts: false })
     tar.commit()
     rememberIndex(store, index, { digest: index.diffId, size: index.size, mediaType: OCI.layer })
     return index
