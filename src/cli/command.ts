@@ -89,16 +89,12 @@ export function insecureOption(): Option {
   ).argParser((value: string, previous: string[] | undefined) => [...(Array.isArray(previous) ? previous : []), value])
 }
 
-export function open(
-  options: Readonly<Record<string, unknown>>,
-  signal: AbortSignal,
-  warn: (message: string) => void,
-): Opened {
+/** Each request has its own signal: after an interruption tags still are to be put back. */
+export function open(options: Readonly<Record<string, unknown>>, warn: (message: string) => void): Opened {
   const insecure = options['insecure']
   return {
     store: openStore({ warn }),
     registry: openRegistry({
-      signal,
       warn,
       offline: options['offline'] === true,
       ...(insecure === true ? { insecure: true } : Array.isArray(insecure) ? { insecure: insecure as string[] } : {}),

@@ -55,7 +55,7 @@ export async function execute(
     ...(root === undefined ? {} : { root }),
   })
   const warn = (message: string): void => report.emit({ type: 'warning', message })
-  const tools = open(options, signal, warn)
+  const tools = open(options, warn)
   try {
     const outcome = await run(request, { ...tools, emit: report.emit, signal })
     report.close()

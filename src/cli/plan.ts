@@ -33,7 +33,7 @@ export async function run(invocation: Invocation): Promise<number> {
     { ...options, push: false },
     settingsOf(options, { exclude: [] }),
   )
-  const tools = open(options, invocation.signal, say)
+  const tools = open(options, say)
   try {
     const plan = await planRun(request, { ...tools, emit: () => {}, signal: invocation.signal })
     for (const warning of plan.warnings) say(`warning: ${warning}`)

@@ -35,7 +35,7 @@ export async function run(invocation: Invocation): Promise<number> {
     args.length > 0 && args.every(word => isPath(word) || word.includes(':'))
       ? references(args, options)
       : await services(args, options, workingDirectory(invocation, options))
-  const tools = open(options, invocation.signal, say)
+  const tools = open(options, say)
   try {
     const results = await Promise.all(
       checks.map(async check => {

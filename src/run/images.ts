@@ -57,13 +57,16 @@ export class Images {
     this.signal = input.signal
   }
 
-  /** The image of one platform. Throws PLATFORM_MISSING, NOT_FOUND, and what the registry says. */
-  image(text: string, platform: Platform): Promise<BaseImage> {
+  /**
+   * The image of one platform; with `published` what this store built does not count. Throws PLATFORM_MISSING, NOT_FOUND,
+   * and what the registry says.
+   */
+  image(text: string, platform: Platform, published = false): Promise<BaseImage> {
     const reference = withDefaultTag(parseReference(text))
-    const key = `${formatReference(reference)} ${formatPlatform(platform)}`
+    const key = `${formatReference(reference)} ${formatPlatform(platform)} ${published}`
     let promise = this.chosen.get(key)
     if (!promise) {
-      promise = this.choose(text, reference, platform)
+      promise = this.choose(text, reference, platform, published)
       this.chosen.set(key, promise)
     }
     return promise
@@ -75,9 +78,9 @@ export class Images {
     return { name, manifest, config, platform: configPlatform(config), exact, ...(service ? { service } : {}) }
   }
 
-  private async choose(text: string, reference: Reference, platform: Platform): Promise<BaseImage> {
+  private async choose(text: string, reference: Reference, platform: Platform, published: boolean): Promise<BaseImage> {
     const name = familiarReference(reference)
-    const top = await this.top(reference)
+    const top = await this.top(reference, published)
     const repository = top.repository
     if (top.manifest.kind === 'image') {
       const config = await this.config(top.manifest, name, repository)
@@ -113,18 +116,18 @@ export class Images {
     return { name, manifest, config, platform: have, exact: match.exact, ...(repository ? { repository } : {}) }
   }
 
-  private top(reference: Reference): Promise<Top> {
+  private top(reference: Reference, published: boolean): Promise<Top> {
     const key = formatReference(reference)
-    let promise = this.tops.get(key)
+    let promise = this.tops.get(`${key} ${published}`)
     if (!promise) {
-      promise = this.lookUp(reference, key)
-      this.tops.set(key, promise)
+      promise = this.lookUp(reference, key, published)
+      this.tops.set(`${key} ${published}`, promise)
     }
     return promise
   }
 
-  private async lookUp(reference: Reference, key: string): Promise<Top> {
-    const ref = this.store.ref(key)
+  private async lookUp(reference: Reference, key: string, published: boolean): Promise<Top> {
+    const ref = published ? undefined : this.store.ref(key)
     if (ref && ref.origin !== 'pulled' && this.store.has(ref.descriptor.digest))
       return { manifest: this.store.manifest(ref.descriptor.digest) }
     const repository = `${reference.registry}/${reference.repository}`
@@ -151,7 +154,10 @@ export class Images {
       const name = reference.digest ?? reference.tag ?? 'latest'
       const head = known && this.store.has(known.digest) ? await remote.head(name, { signal: this.signal }) : undefined
       const same = head && fromStore(head.digest)
-      if (same) return same
+      if (same) {
+        if (head.digest !== known?.digest) this.store.records.put(RESOLVED, key, head)
+        return same
+      }
       const manifest = await remote.manifest(name, { signal: this.signal })
       if (!manifest) throw notFound(reference)
       this.store.put(manifest.raw)

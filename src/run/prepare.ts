@@ -10,13 +10,14 @@ import type { TimePolicy } from '../engines/native/times.ts'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
+import { parseReference } from '../oci/reference.ts'
 import { ContextView } from '../plan/context-view.ts'
 import type { PlannedCell } from '../plan/graph.ts'
 import { cellKey } from '../plan/key.ts'
 import { lower, type NamedContext } from '../plan/lower.ts'
 import type { CopyOp } from '../plan/lowered.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
-import { matchServiceReference } from '../project/references.ts'
+import { imageName, matchServiceReference } from '../project/references.ts'
 import type { Store } from '../store/store.ts'
 import { placedAt } from './failure.ts'
 import type { Images } from './images.ts'
@@ -158,8 +159,18 @@ export class Preparation {
     upstream: (service: string, platform: Platform) => ImageManifest | undefined,
   ) {
     const match = matchServiceReference(this.project, reference, service)
-    if (match === undefined || !('service' in match)) return this.images.image(reference, platform)
+    // The project's names lead to what the last run built: who does not mean the service means the published image.
+    if (match === undefined || !('service' in match))
+      return this.images.image(reference, platform, this.isOurs(reference))
     return this.serviceImage(match.service.name, platform, upstream)
+  }
+
+  private isOurs(text: string): boolean {
+    const { registry, repository } = parseReference(text)
+    return this.project.services.some(service => {
+      const name = parseReference(imageName(this.project, service))
+      return name.registry === registry && name.repository === repository
+    })
   }
 
   private serviceImage(

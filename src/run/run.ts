@@ -21,7 +21,8 @@ import type { CellResult, CellState, Emit, RunResult, ServiceResult } from './ev
 import { toFailure } from './failure.ts'
 import { Images } from './images.ts'
 import { type CellSettings, Preparation, type Prepared } from './prepare.ts'
-import { type Publication, publish, type TagWish } from './publish.ts'
+import type { Publication, TagWish } from './publication.ts'
+import { type Published, publish } from './publish.ts'
 import { type CellRecord, type LastBuild, lastBuild, recordedImage, recordImage, recordLast } from './records.ts'
 import { Slots } from './slots.ts'
 
@@ -93,11 +94,13 @@ class Run {
   private readonly stop = new AbortController()
   private readonly signal: AbortSignal
   private readonly serviceErrors = new Map<string, ArchimageError>()
+  private over = false
 
   constructor(request: RunRequest, tools: RunTools) {
     this.request = request
     this.signal = AbortSignal.any([tools.signal, this.stop.signal])
     const emit: Emit = event => {
+      if (this.over && event.type !== 'run-ended') return
       if (event.type === 'warning') {
         if (this.warnings.includes(event.message)) return
         this.warnings.push(event.message)
@@ -133,12 +136,13 @@ class Run {
       platform: formatPlatform(platform),
     }))
     tools.emit({ type: 'run-started', cells, jobs, project: project.root })
-    await this.prebuild(graph, jobs)
+    await untilStopped(this.prebuild(graph, jobs), tools.signal)
     tools.emit({ type: 'phase', phase: 'build' })
-    await this.buildCells(graph, jobs)
+    await untilStopped(this.buildCells(graph, jobs), tools.signal)
     this.preparation.save()
     const images = tools.signal.aborted ? [] : this.assemble()
     const services = await this.finish(images)
+    this.over = true
     const result = this.result(graph, services)
     tools.emit({ type: 'run-ended', result })
     return { result, images, blobs: this.blobs }
@@ -163,7 +167,13 @@ class Run {
         this.end(cell, this.failed(cell, error, start))
       }
     }
-    await Promise.all(cells.map(cell => slots.run(() => prebuild(cell))))
+    // One after the other in one folder: two of `npm ci` would tread on each other.
+    const folders = Map.groupBy(cells, cell => cell.service.context)
+    await Promise.all(
+      [...folders.values()].map(async group => {
+        for (const cell of group) await slots.run(() => prebuild(cell))
+      }),
+    )
   }
 
   private async buildCells(graph: Graph, jobs: number): Promise<void> {
@@ -279,7 +289,7 @@ class Run {
   }
 
   private end(cell: PlannedCell, ended: Ended): void {
-    if (this.ended.has(cell.id)) return
+    if (this.over || this.ended.has(cell.id)) return
     this.ended.set(cell.id, ended)
     const { state, reason, digest, size, seconds, fallback, failure } = ended.result
     this.tools.emit({
@@ -334,23 +344,14 @@ class Run {
 
   private async finish(images: readonly ServiceImage[]): Promise<ServiceResult[]> {
     const { request, tools } = this
-    const tags = new Map<string, ServiceResult['tags']>()
+    const publications = images.map(image => this.publication(image))
+    const held = this.unpublished(images)
+    const published = request.push && !held ? await this.publish(publications) : undefined
+    if (request.push && held) for (const { service } of images) this.serviceErrors.set(service.name, held)
     const verified = new Map<string, ServiceResult['verified']>()
-    const incomplete = request.services.some(service => !images.some(image => image.service === service))
-    if (request.push && !tools.signal.aborted) {
-      if (request.atomic && incomplete)
-        for (const { service } of images)
-          this.serviceErrors.set(
-            service.name,
-            new ArchimageError('INCOMPLETE', 'not every service is complete, and --atomic was given', {
-              hint: 'mend what failed, or publish the complete services without --atomic',
-            }),
-          )
-      else await this.publish(images, tags)
-    }
     if (images.length > 0 && !tools.signal.aborted) {
       tools.emit({ type: 'phase', phase: 'verify' })
-      await Promise.all(images.map(image => this.readBack(image, verified)))
+      await Promise.all(images.map(image => this.check(image, published?.problems.get(image.service.name), verified)))
     }
     return request.services.map(service => {
       const image = images.find(candidate => candidate.service === service)
@@ -359,72 +360,71 @@ class Run {
         service: service.name,
         image: service.image,
         ...(image ? { digest: image.index.digest } : {}),
-        tags: tags.get(service.name) ?? [],
+        tags: (published?.tags ?? []).flatMap(({ service: name, ...tag }) => (name === service.name ? [tag] : [])),
         verified: verified.get(service.name) ?? [],
         ...(error ? { failure: toFailure(error) } : {}),
       }
     })
   }
 
-  private async publish(images: readonly ServiceImage[], tags: Map<string, ServiceResult['tags']>): Promise<void> {
+  /** Why nothing at all is published. */
+  private unpublished(images: readonly ServiceImage[]): ArchimageError | undefined {
     const { request, tools } = this
-    tools.emit({ type: 'phase', phase: 'publish' })
-    const publications = images.map(({ service, index, members }): Publication => {
-      const [main, ...others] = request.names(service)
-      const wishes: TagWish[] = [
-        ...members.flatMap(({ platform, manifest }) =>
-          request.archNames(service, platform).map(reference => ({ reference, manifest })),
-        ),
-        ...others.map(reference => ({ reference, manifest: index })),
-        ...(main ? [{ reference: main, manifest: index }] : []),
-      ]
-      return {
-        service: service.name,
-        index,
-        children: members.map(({ manifest }) => manifest),
-        tags: wishes,
-        ...(request.byDigest ? { byDigest: true } : {}),
-      }
-    })
-    const published = await publish(publications, request.atomic, { ...tools, blobs: this.blobs })
-    for (const { service } of images)
-      tags.set(
-        service.name,
-        published.tags.filter(tag => tag.service === service.name).map(({ service: _, ...tag }) => tag),
-      )
-    for (const [service, error] of published.failures) this.serviceErrors.set(service, error)
+    if (tools.signal.aborted) return cancelled()
+    if (this.stop.signal.aborted) return new ArchimageError('INCOMPLETE', cancelled(this.stop.signal.reason).message)
+    if (request.atomic && request.services.some(service => !images.some(image => image.service === service)))
+      return new ArchimageError('INCOMPLETE', 'not every service is complete, and --atomic was given', {
+        hint: 'mend what failed, or publish the complete services without --atomic',
+      })
+    return undefined
   }
 
-  /** What was built or pushed is looked up again where it should now be. */
-  private async readBack(image: ServiceImage, verified: Map<string, ServiceResult['verified']>): Promise<void> {
+  /** All that a service's names need; the main one last. */
+  private publication({ service, index, members }: ServiceImage): Publication {
+    const { request } = this
+    const [main, ...others] = request.names(service)
+    const wishes: TagWish[] = [
+      ...members.flatMap(({ platform, manifest }) =>
+        request.archNames(service, platform).map(reference => ({ reference, manifest })),
+      ),
+      ...others.map(reference => ({ reference, manifest: index })),
+      ...(main ? [{ reference: main, manifest: index }] : []),
+    ]
+    const untagged = wishes.map(({ reference: { tag: _, ...name }, manifest }) => ({ reference: name, manifest }))
+    return {
+      service: service.name,
+      children: members.map(({ manifest }) => manifest),
+      tags: request.byDigest ? untagged.slice(-1) : wishes,
+    }
+  }
+
+  private async publish(publications: readonly Publication[]): Promise<Published> {
     const { request, tools } = this
-    const { service, index, members } = image
+    tools.emit({ type: 'phase', phase: 'publish' })
+    const published = await publish(publications, request.atomic, { ...tools, blobs: this.blobs })
+    for (const [service, error] of published.failures) this.serviceErrors.set(service, error)
+    return published
+  }
+
+  /** What was pushed has been read back by its publication; what was only built is looked up in the store. */
+  private async check(
+    { service, index, members }: ServiceImage,
+    pushed: readonly string[] | undefined,
+    verified: Map<string, ServiceResult['verified']>,
+  ): Promise<void> {
+    const { request, tools, blobs } = this
     const [main] = request.names(service)
+    const tell = (where: string, problems: readonly string[]): void => {
+      const ok = problems.length === 0
+      verified.set(service.name, [{ where, ok, problems }])
+      tools.emit({ type: 'verified', service: service.name, where, ok, problems })
+    }
+    if (pushed && main) return tell(formatReference(main), pushed)
+    if (request.push) return
     const expected = { platforms: members.map(({ platform }) => platform), digest: index.digest }
-    const out: ServiceResult['verified'][number][] = []
-    const check = async (where: string, problems: readonly string[]): Promise<void> => {
-      out.push({ where, ok: problems.length === 0, problems })
-      tools.emit({ type: 'verified', service: service.name, where, ok: problems.length === 0, problems })
-    }
-    try {
-      if (request.push && main && !this.serviceErrors.has(service.name)) {
-        const remote = tools.registry.repository(main)
-        const name = request.byDigest ? index.digest : main.tag!
-        const { problems } = await verifyImage(remote, name, expected, { signal: this.signal })
-        await check(formatReference(main), problems)
-      } else if (!request.push) {
-        const store = storeTransport(tools.store, '')
-        const { problems } = await verifyImage(withSources(store, this.blobs), index.digest, expected, {
-          signal: this.signal,
-        })
-        await check('store', problems)
-      }
-    } catch (error) {
-      if (!isArchimageError(error)) throw error
-      if (this.tools.signal.aborted) return
-      await check(main ? formatReference(main) : 'store', [error.message])
-    }
-    verified.set(service.name, out)
+    const store = withSources(storeTransport(tools.store, ''), blobs)
+    const { problems } = await verifyImage(store, index.digest, expected, { signal: tools.signal })
+    tell('store', problems)
   }
 
   private result(graph: Graph, services: readonly ServiceResult[]): RunResult {
@@ -477,6 +477,27 @@ export function whyBuilt(
   if (force) return 'forced'
   if (last === undefined) return 'never built here'
   return last.key === prepared.key ? 'its image is no longer in the store' : whatChanged(last.parts, prepared.parts)
+}
+
+/** Milliseconds that work which was told to stop may take to do so; then the run ends without it. */
+const STOP_TIME = 500
+
+async function untilStopped(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let hurry = (): void => {}
+  const late = new Promise<void>(resolve => {
+    hurry = () => {
+      timer = setTimeout(resolve, STOP_TIME)
+    }
+  })
+  if (signal.aborted) hurry()
+  else signal.addEventListener('abort', hurry, { once: true })
+  try {
+    await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', hurry)
+  }
 }
 
 function isRight(ended: Ended | undefined): ended is Ended & { manifest: ImageManifest } {
