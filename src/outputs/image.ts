@@ -1,5 +1,6 @@
 import { ArchimageError } from '../errors/error.ts'
 import type { Descriptor, ImageIndex, ImageManifest } from '../oci/manifest.ts'
+import { compressionOf } from '../oci/media-types.ts'
 import { buildPlatform, formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { familiarReference, type Reference, withDefaultTag } from '../oci/reference.ts'
 import type { Store } from '../store/store.ts'
@@ -32,12 +33,22 @@ export interface OutputTools {
   readonly env?: Readonly<Record<string, string | undefined>>
 }
 
-/** Names as people and docker write them, with a tag: `app:1.0`, `registry.example.com/team/app:1.0`. */
-export function repoTags(image: OutputImage): string[] {
-  return image.names.filter(name => name.digest === undefined).map(name => familiarReference(withDefaultTag(name)))
+/** The image's names with their tags, whole. */
+export function taggedNames(image: OutputImage): Reference[] {
+  return image.names.filter(name => name.digest === undefined).map(withDefaultTag)
 }
 
-/** The service, for messages. */
+/** Names as people and docker write them, with a tag: `app:1.0`, `registry.example.com/team/app:1.0`. */
+export function repoTags(image: OutputImage): string[] {
+  return taggedNames(image).map(familiarReference)
+}
+
+/** Layers that older daemons cannot read. */
+export function hasZstd(member: OutputMember): boolean {
+  return member.manifest.layers.some(layer => compressionOf(layer.mediaType) === 'zstd')
+}
+
+/** What the image is called in messages. */
 export function nameOf(image: OutputImage): string {
   return repoTags(image)[0] ?? image.service
 }

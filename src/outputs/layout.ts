@@ -2,10 +2,10 @@ import { ArchimageError } from '../errors/error.ts'
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 import { encodeJson } from '../oci/json.ts'
 import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
-import { compressionOf, isForeignLayer, OCI } from '../oci/media-types.ts'
+import { isForeignLayer, OCI } from '../oci/media-types.ts'
 import { formatPlatform } from '../oci/platform.ts'
-import { formatReference, withDefaultTag } from '../oci/reference.ts'
-import { nameOf, type OutputImage, type OutputMember, type OutputTools, repoTags } from './image.ts'
+import { formatReference } from '../oci/reference.ts'
+import { nameOf, type OutputImage, type OutputMember, type OutputTools, taggedNames } from './image.ts'
 
 /** A file of a layout: its bytes, or the blob of the store that it is. */
 export type Part =
@@ -52,13 +52,10 @@ export async function dockerLayout(image: OutputImage, member: OutputMember, too
         `${nameOf(image)}, ${formatPlatform(platform)}: layer ${layer.digest} lies outside of any registry, and an archive for docker must hold every layer`,
         { hint: 'write it with -o type=oci, or push it: both keep the address of such layers' },
       )
-  if (manifest.layers.some(layer => compressionOf(layer.mediaType) === 'zstd'))
-    tools.emit.warning(
-      `${nameOf(image)} has zstd layers: docker before 23.0 cannot load them; build with -o type=docker,compression=gzip,… for those`,
-    )
   const listing = {
     Config: blobPath(manifest.config.digest),
-    RepoTags: repoTags(image),
+    // whole names: podman would read short ones as its own localhost/
+    RepoTags: taggedNames(image).map(formatReference),
     Layers: manifest.layers.map(layer => blobPath(layer.digest)),
   }
   const top: Part = { path: 'manifest.json', bytes: encodeJson([listing]) }
@@ -67,7 +64,7 @@ export async function dockerLayout(image: OutputImage, member: OutputMember, too
 
 /** One entry per name, as containerd and docker read them; one without a name when there is none. */
 function named(image: OutputImage, descriptor: Descriptor): Descriptor[] {
-  const names = image.names.filter(name => name.digest === undefined).map(withDefaultTag)
+  const names = taggedNames(image)
   if (names.length === 0) return [descriptor]
   return names.map(name => ({
     ...descriptor,

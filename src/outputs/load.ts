@@ -4,7 +4,15 @@ import { isRecord } from '../oci/json.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { layoutArchive, layoutSize } from './archive.ts'
 import { type Daemon, type DaemonKind, findDaemon } from './daemon.ts'
-import { chooseMember, nameOf, type OutputImage, type OutputMember, type OutputTools, repoTags } from './image.ts'
+import {
+  chooseMember,
+  hasZstd,
+  nameOf,
+  type OutputImage,
+  type OutputMember,
+  type OutputTools,
+  repoTags,
+} from './image.ts'
 import { dockerLayout } from './layout.ts'
 
 export interface LoadTools extends Pick<OutputTools, 'store' | 'fetch' | 'signal' | 'emit' | 'env'> {
@@ -70,7 +78,7 @@ async function send(daemon: Daemon, image: OutputImage, member: OutputMember, to
   if (failure !== undefined) throw failure
   const problem = problemIn(answer)
   if (status !== 200 || problem !== undefined)
-    throw daemonError(daemon, image, problem ?? `it answered ${status}: ${answer.trim().slice(0, 500)}`)
+    throw daemonError(daemon, image, problem ?? `it answered ${status}: ${answer.trim().slice(0, 500)}`, member)
 }
 
 /** The body of the request. Chunks are copied: the runtime may still hold one when it asks for the next. */
@@ -152,9 +160,12 @@ async function bounded(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
-function daemonError(daemon: Daemon, image: OutputImage, why: string): ArchimageError {
+function daemonError(daemon: Daemon, image: OutputImage, why: string, member?: OutputMember): ArchimageError {
   return new ArchimageError('DAEMON', `${daemon.name} did not take ${nameOf(image)}: ${why}`, {
-    hint: 'write it to a file with -o type=docker,dest=image.tar and load that to see more',
+    hint:
+      member !== undefined && hasZstd(member)
+        ? 'the image has zstd layers, which some older daemons cannot read: build with -o type=docker,compression=gzip'
+        : 'write it to a file with -o type=docker,dest=image.tar and load that to see more',
   })
 }
 

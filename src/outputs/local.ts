@@ -11,7 +11,6 @@ import {
   openSync,
   readdirSync,
   renameSync,
-  rmSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs'
@@ -26,6 +25,7 @@ import { removeFile, temporaryName, writeAll } from '../sys/files.ts'
 import { decodePath, fsPath } from '../tar/path-bytes.ts'
 import { TIME } from './archive.ts'
 import { checked } from './checked.ts'
+import { removeTree } from './remove-tree.ts'
 import type { Roots } from './rootfs.ts'
 import { fileError, outputFailed } from './target.ts'
 
@@ -57,7 +57,9 @@ export async function writeFolder(folder: string, roots: Roots, options: LocalOp
       await new FolderWriter(temporary, roots.content, options, true).write(roots)
       renameSync(temporary, folder)
     } catch (error) {
-      removeTree(temporary)
+      try {
+        removeTree(temporary)
+      } catch {}
       throw error
     }
   } catch (error) {
@@ -104,7 +106,7 @@ class FolderWriter {
     }
     const { warn } = this.#options
     if (this.#devices > 0)
-      warn(`${this.#devices} devices of the image were left out of ${this.#root}: only root on Linux can make them`)
+      warn(`devices of the image (${this.#devices}) were left out of ${this.#root}: only root on Linux can make them`)
     if (this.#attributes > 0)
       warn(
         `${this.#attributes} files in ${this.#root} lack extended attributes of the image (capabilities and the like): they could not be set`,
@@ -141,7 +143,7 @@ class FolderWriter {
     const keep = new Set(names)
     for (const bytes of readdirSync(fsPath(place), { encoding: 'buffer' })) {
       const name = decodePath(bytes)
-      if (!keep.has(name)) rmSync(fsPath(`${place}/${name}`), { recursive: true, force: true })
+      if (!keep.has(name)) removeTree(`${place}/${name}`)
     }
   }
 
@@ -183,8 +185,7 @@ class FolderWriter {
       await this.#make(inside, entry, temporary, target)
       const there = lstatSync(fsPath(temporary), { throwIfNoEntry: false })
       if (there === undefined) return
-      if (lstatSync(fsPath(target), { throwIfNoEntry: false })?.isDirectory())
-        rmSync(fsPath(target), { recursive: true, force: true })
+      if (lstatSync(fsPath(target), { throwIfNoEntry: false })?.isDirectory()) removeTree(target)
       renameSync(fsPath(temporary), fsPath(target))
       // rename(2) of two links to one file does nothing
       if (there.nlink > 1) removeFile(temporary)
@@ -266,23 +267,4 @@ function safeName(name: string): string {
 function codeOf(error: unknown): string | undefined {
   const { code, cause } = error as { code?: string; cause?: { code?: string } }
   return cause?.code ?? code
-}
-
-/** Also below folders that their owner may not write into. */
-function removeTree(path: string): void {
-  const open = (at: string): void => {
-    chmodSync(fsPath(at), 0o700)
-    for (const bytes of readdirSync(fsPath(at), { encoding: 'buffer' })) {
-      const below = `${at}/${decodePath(bytes)}`
-      if (lstatSync(fsPath(below)).isDirectory()) open(below)
-    }
-  }
-  try {
-    rmSync(path, { recursive: true, force: true })
-  } catch {
-    try {
-      open(path)
-      rmSync(path, { recursive: true, force: true })
-    } catch {}
-  }
 }

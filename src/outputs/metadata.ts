@@ -2,9 +2,9 @@ import { statSync, writeFileSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
 import { describe, type ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform } from '../oci/platform.ts'
-import { formatReference, withDefaultTag } from '../oci/reference.ts'
+import { formatReference } from '../oci/reference.ts'
 import { writeFileAtomic } from '../sys/files.ts'
-import type { OutputImage } from './image.ts'
+import { type OutputImage, taggedNames } from './image.ts'
 import { fileError } from './target.ts'
 
 /**
@@ -34,7 +34,7 @@ export function writeMetadataFile(path: string, images: readonly OutputImage[]):
 /** What the metadata file says of one image. */
 export function imageMetadata(image: OutputImage): Record<string, unknown> {
   const { index, members } = image
-  const names = image.names.map(name => formatReference(withDefaultTag(name)))
+  const names = taggedNames(image).map(formatReference)
   const [only, ...others] = members
   return {
     ...(only !== undefined && others.length === 0

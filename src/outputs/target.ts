@@ -19,17 +19,18 @@ export async function writeFileFrom(
   const there = statSync(path, { throwIfNoEntry: false })
   if (there?.isDirectory()) throw outputFailed(`${path} is a folder`, 'give the name of a file in it')
   if (there !== undefined && !there.isFile()) return await toDevice(path, chunks, signal)
-  const temporary = join(dirname(path), `.${basename(path).slice(0, 100)}.${temporaryName()}`)
+  // a link keeps pointing where it did
+  const file = there === undefined ? path : realpathSync(path)
+  const temporary = join(dirname(file), `.${basename(file).slice(0, 100)}.${temporaryName()}`)
   let fd: number | undefined
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    mkdirSync(dirname(file), { recursive: true })
     const out = openSync(temporary, 'wx', 0o644)
     fd = out
     await pump(chunks, signal, chunk => writeAll(out, chunk))
     closeSync(out)
     fd = undefined
-    // a link keeps pointing where it did
-    renameSync(temporary, there === undefined ? path : realpathSync(path))
+    renameSync(temporary, file)
   } catch (error) {
     if (fd !== undefined) closeSync(fd)
     removeFile(temporary)
@@ -68,11 +69,11 @@ async function pump(
 ): Promise<void> {
   let turn = performance.now()
   for await (const chunk of chunks) {
+    if (signal.aborted) throw cancelled(signal.reason)
     const wait = take(chunk)
     if (wait !== undefined) await wait
     if (performance.now() - turn < TURN) continue
     await setImmediate()
-    if (signal.aborted) throw cancelled(signal.reason)
     turn = performance.now()
   }
 }

@@ -4,7 +4,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { isRecord, parseJsonObject } from '../oci/json.ts'
 import { temporaryName } from '../sys/files.ts'
 import { layoutArchive } from './archive.ts'
-import { chooseMember, type OutputImage, type OutputTools } from './image.ts'
+import { chooseMember, hasZstd, nameOf, type OutputImage, type OutputTools } from './image.ts'
 import { dockerLayout, indexFile, LAYOUT_FILE, type Layout, ociLayout, type Part } from './layout.ts'
 import { load } from './load.ts'
 import { writeFolder } from './local.ts'
@@ -79,18 +79,7 @@ async function writeOne(output: Output, image: OutputImage, dest: string, tools:
   const send = (chunks: AsyncIterable<Uint8Array>): Promise<void> =>
     path === '-' ? writeTo(stdout.fd ?? 1, chunks, signal) : writeFileFrom(path, chunks, signal)
   if (type === 'oci' || type === 'docker') {
-    const layout =
-      type === 'oci'
-        ? await ociLayout(image, tools)
-        : await dockerLayout(
-            image,
-            chooseMember(
-              image,
-              undefined,
-              `write all of them with -o type=oci,dest=${dest}, or build one with --platform`,
-            ),
-            tools,
-          )
+    const layout = type === 'oci' ? await ociLayout(image, tools) : await dockerFile(image, dest, tools)
     return output.tar ? await send(layoutArchive(layout, store)) : await writeLayout(path, layout, tools)
   }
   if (type !== 'tar' && type !== 'local') return
@@ -101,6 +90,14 @@ async function writeOne(output: Output, image: OutputImage, dest: string, tools:
   } finally {
     roots.content.close()
   }
+}
+
+async function dockerFile(image: OutputImage, dest: string, tools: OutputTools): Promise<Layout> {
+  const remedy = `write all of them with -o type=oci,dest=${dest}, or build one with --platform`
+  const member = chooseMember(image, undefined, remedy)
+  if (hasZstd(member))
+    tools.emit.warning(`${nameOf(image)} has zstd layers, which some older versions of docker cannot load`)
+  return await dockerLayout(image, member, tools)
 }
 
 /** A layout as a folder. A layout that is there gets the image in addition; entries of the same names are replaced. */
