@@ -3,7 +3,15 @@ import { closeSync, cpSync, mkdirSync, openSync, readFileSync, realpathSync, sym
 import { basename, delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { archimage, root } from '../../scripts/archimage.ts'
-import { freePort, peerPath, type Running, removeFolder, startPodman, temporaryFolder } from '../peers/index.ts'
+import {
+  freePort,
+  peerOrThrow,
+  peerPath,
+  type Running,
+  removeFolder,
+  startPodman,
+  temporaryFolder,
+} from '../peers/index.ts'
 import { start } from '../peers/process.ts'
 
 const LIMIT = 120_000
