@@ -78,8 +78,7 @@ export class Session implements AsyncDisposable {
       others.push(podman)
       Object.assign(env, podman.env, { HOME: env['HOME'], DOCKER_HOST: await podman.serve() })
       // Containers without a network: the machine may have none to give.
-      const program =
-        '#!/bin/sh\n[ "$1" = run ] && shift && set -- run --network none "$@"\nexec /usr/bin/podman "$@"\n'
+      const program = `#!/bin/sh\n[ "$1" = run ] && shift && set -- run --network none "$@"\nexec ${peerOrThrow('podman')} "$@"\n`
       writeFileSync(join(folder, 'bin/podman'), program, { mode: 0o755 })
     }
     return new Session(places, env, others)
