@@ -65,9 +65,15 @@ export async function planRun(
       const last = lastBuild(request.project.root, cell.id, tools.store)
       if (found) known.set(cell.id, found.manifest)
       const why = whyBuilt(request.force, last, prepared)
-      cells.push({ ...common, action: found ? 'unchanged' : 'build', reason: found ? 'nothing changed' : why })
+      const same = cell.service.prebuild === undefined ? 'nothing changed' : 'nothing changed; prebuild runs first'
+      cells.push({ ...common, action: found ? 'unchanged' : 'build', reason: found ? same : why })
     } catch (error) {
       if (!isArchimageError(error) || error.code === 'CANCELLED') throw error
+      // What is missing may be what the prebuild command makes, and plan does not run it.
+      if (error.code === 'NOT_FOUND' && cell.service.prebuild !== undefined) {
+        cells.push({ ...common, action: 'waits', reason: `prebuild runs first: ${error.message}` })
+        continue
+      }
       cells.push({ ...common, action: 'build', reason: error.message, error })
     }
   }
