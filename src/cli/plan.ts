@@ -1,6 +1,7 @@
 import { gravest, isArchimageError } from '../errors/error.ts'
 import { renderError } from '../errors/render.ts'
 import { styleFor } from '../errors/render-style.ts'
+import type { Resolution } from '../plan/graph.ts'
 import { loadProject } from '../project/load.ts'
 import { imageName } from '../project/references.ts'
 import { selectServices } from '../project/select.ts'
@@ -51,20 +52,19 @@ export async function run(invocation: Invocation): Promise<number> {
       return gravest(plan.cells.flatMap(cell => (cell.error ? [cell.error.exit] : [])))
     }
     const style = styleFor(terminal(1), process.env)
-    let last = ''
-    for (const cell of plan.cells) {
-      if (cell.service !== last) {
-        last = cell.service
-        const service = project.services.find(candidate => candidate.name === cell.service)!
-        print(`${last === plan.cells[0]!.service ? '' : '\n'}${cell.service}  →  ${imageName(project, service)}`)
-        print(`  ${service.because}`)
-        for (const { reference, is, service: other, line, nearMiss } of cell.resolutions)
-          print(
-            `  line ${line}: ${reference} is ${is === 'service' ? `service ${other} of this project` : 'an image of its registry'}${nearMiss ? ` (${nearMiss})` : ''}`,
-          )
+    for (const [i, name] of [...new Set(plan.cells.map(cell => cell.service))].entries()) {
+      const service = project.services.find(candidate => candidate.name === name)!
+      const cells = plan.cells.filter(cell => cell.service === name)
+      print(`${i === 0 ? '' : '\n'}${name}  →  ${imageName(project, service)}`)
+      print(`  ${service.because}`)
+      const lines = cells.flatMap(cell => cell.resolutions.map(resolutionText))
+      for (const line of new Set(lines)) print(`  ${line}`)
+      for (const cell of cells) {
+        const what = cell.error ? 'cannot be built' : cell.action
+        print(
+          `  ${cell.platform.padEnd(16)} ${what}: ${cell.reason}${cell.asked ? '' : ' (needed by another service)'}`,
+        )
       }
-      const what = cell.error ? 'cannot be built' : cell.action === 'build' ? 'build' : cell.action
-      print(`  ${cell.platform.padEnd(16)} ${what}: ${cell.reason}${cell.asked ? '' : ' (needed by another service)'}`)
     }
     const errors = plan.cells.flatMap(cell => cell.error ?? [])
     for (const message of new Set(errors.map(error => renderError(error, style)))) say(`\n${message}`)
@@ -72,4 +72,9 @@ export async function run(invocation: Invocation): Promise<number> {
   } finally {
     tools.store.close()
   }
+}
+
+function resolutionText({ reference, is, service, line, nearMiss }: Resolution): string {
+  const what = is === 'service' ? `service ${service} of this project` : 'an image of its registry'
+  return `line ${line}: ${reference} is ${what}${nearMiss ? ` (${nearMiss})` : ''}`
 }
