@@ -116,7 +116,11 @@ function printResult(request: RunRequest, options: Options, outputs: Outputs, { 
     print(JSON.stringify(result, null, 2))
     return
   }
-  for (const { service, index } of images) {
+  const right = images.filter(({ service }) => {
+    const found = result.services.find(one => one.service === service.name)
+    return found?.failure === undefined && found?.verified.every(check => check.ok)
+  })
+  for (const { service, index } of right) {
     const [name] = request.names(service)
     if (name) print(`${formatReference({ registry: name.registry, repository: name.repository })}@${index.digest}`)
   }

@@ -37,10 +37,8 @@ export function findImage(store: Store, text: string): Ref {
     : []
   const found = byDigest[0] ?? store.ref(formatReference(withDefaultTag(parseReference(text))))
   if (found) return found
-  const meant = suggest(
-    text,
-    store.list().map(image => image.familiar),
-  )
+  const names = store.list().map(image => image.familiar)
+  const meant = suggest(text, [...names, ...names.map(name => name.replace(/:[^:/]*$/, ''))])
   throw new ArchimageError('NOT_FOUND', `there is no image "${text}" in the store`, {
     hint: meant === undefined ? 'archimage ls lists what is there' : `did you mean "${meant}"?`,
   })

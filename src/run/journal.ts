@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Digest } from '../oci/digest.ts'
 import { isDigest } from '../oci/digest.ts'
@@ -47,8 +47,14 @@ export class Journal {
     this.lock?.release()
   }
 
-  /** The journals of runs that no longer live; the caller finishes them and closes them. */
-  static abandoned(store: Store): { readonly moves: readonly Move[]; readonly journal: Journal }[] {
+  /**
+   * The journals of runs that no longer live and that `concerns` is true of; the caller finishes them and closes them.
+   * Unreadable and very old ones are removed: what they speak of is history.
+   */
+  static abandoned(
+    store: Store,
+    concerns: (move: Move) => boolean,
+  ): { readonly moves: readonly Move[]; readonly journal: Journal }[] {
     const dir = folder(store)
     const out: { moves: readonly Move[]; journal: Journal }[] = []
     for (const name of readdirSync(dir)) {
@@ -58,8 +64,9 @@ export class Journal {
       if (!lock) continue
       const moves = readMoves(path)
       const journal = new Journal(path, lock)
-      if (moves) out.push({ moves, journal })
-      else journal.close()
+      if (!moves || isOld(path)) journal.close()
+      else if (moves.some(concerns)) out.push({ moves, journal })
+      else journal.leave()
     }
     return out
   }
@@ -69,6 +76,13 @@ function folder(store: Store): string {
   const dir = join(store.root, 'journal')
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   return dir
+}
+
+const OLD = 14 * 86_400_000
+
+function isOld(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat === undefined || Date.now() - stat.mtimeMs > OLD
 }
 
 function readMoves(path: string): Move[] | undefined {

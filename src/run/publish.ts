@@ -36,17 +36,29 @@ export async function publish(
     }
   }
   const names = (group: readonly Publication[]): string[] => group.map(({ service }) => service)
-  await attempt(names(publications), () => repair(tools))
+  await attempt(names(publications), () => repair(registriesOf(publications), tools))
   if (tools.signal.aborted) return all
   await Promise.all(
     publications.map(publication =>
       attempt([publication.service], async () => {
-        const found = await prepare(publication, tools)
-        if (found) problems.set(publication.service, found)
+        if (!(await prepare(publication, tools))) return
+        problems.set(publication.service, [])
+        for (const { reference, manifest } of publication.tags) {
+          if (reference.tag === undefined) continue
+          const name = formatReference(reference)
+          const tag: TagOutcome = {
+            service: publication.service,
+            reference: name,
+            digest: manifest.digest,
+            state: 'already',
+          }
+          tags.push(tag)
+          tools.emit({ type: 'tag', ...tag })
+        }
       }),
     ),
   )
-  const ready = publications.filter(({ service }) => !failures.has(service))
+  const ready = publications.filter(({ service }) => !failures.has(service) && !problems.has(service))
   if (tools.signal.aborted) {
     for (const name of names(ready)) failures.set(name, cancelled())
     return all
@@ -67,7 +79,7 @@ export async function publish(
   )
   await Promise.all(
     ready
-      .filter(({ service }) => !failures.has(service) && !problems.has(service))
+      .filter(({ service }) => !failures.has(service))
       .map(publication =>
         attempt([publication.service], async () => {
           problems.set(publication.service, await readBack(publication, tools))
@@ -81,17 +93,17 @@ export async function publish(
 
 /**
  * Everything that the tags need is in their repositories afterwards. Where all tags are right already they are read back
- * now, and what is missing behind them is sent again; the empty list then says that it has been looked at.
+ * at once: true says that nothing is left to do; what is missing behind them is sent again.
  */
-async function prepare(publication: Publication, tools: PublishTools): Promise<[] | undefined> {
+async function prepare(publication: Publication, tools: PublishTools): Promise<boolean> {
   const before = await currentTags(publication, tools)
   const right = publication.tags.filter(wish => before.get(formatReference(wish.reference)) === wish.manifest.digest)
   const thorough = right.length === publication.tags.length
-  if (thorough && (await readBack(publication, tools)).length === 0) return []
+  if (thorough && (await readBack(publication, tools)).length === 0) return true
   const wishes = thorough ? right : publication.tags.filter(wish => !right.includes(wish))
   const repositories = new Set(wishes.map(wish => repositoryOf(wish.reference)))
   await Promise.all([...repositories].map(name => upload(publication, name, thorough, tools)))
-  return undefined
+  return false
 }
 
 function heldUp([service, cause]: [string, ArchimageError]): ArchimageError {
@@ -102,4 +114,8 @@ function heldUp([service, cause]: [string, ArchimageError]): ArchimageError {
       cause,
     },
   )
+}
+
+function registriesOf(publications: readonly Publication[]): ReadonlySet<string> {
+  return new Set(publications.flatMap(({ tags }) => tags.map(({ reference }) => reference.registry)))
 }

@@ -137,7 +137,7 @@ class Run {
     }))
     tools.emit({ type: 'run-started', cells, jobs, project: project.root })
     await untilStopped(this.prebuild(graph, jobs), tools.signal)
-    tools.emit({ type: 'phase', phase: 'build' })
+    if (!tools.signal.aborted) tools.emit({ type: 'phase', phase: 'build' })
     await untilStopped(this.buildCells(graph, jobs), tools.signal)
     this.preparation.save()
     const images = tools.signal.aborted ? [] : this.assemble()
@@ -161,7 +161,7 @@ class Run {
       try {
         await runPrebuild(cell.service, cell.platform, {
           signal: this.signal,
-          onLine: text => this.tools.emit({ type: 'cell-log', cell: name, text }),
+          onLine: line => this.tools.emit({ type: 'cell-log', cell: name, text: `${line}\n` }),
         })
       } catch (error) {
         this.end(cell, this.failed(cell, error, start))

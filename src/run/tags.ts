@@ -83,13 +83,14 @@ async function moveAll(
     return undefined
   }
   const lost = await restore(touched, outcomes, tools)
-  if (lost.length === 0) journal.close()
-  else journal.leave()
+  // After a refusal nothing is left to be tried; after an interruption the next run goes on.
+  if (lost.length > 0 && signal.aborted) journal.leave()
+  else journal.close()
   const cause = failure(errors[0], signal)
   const back =
-    lost.length > 0
-      ? `not back where they were, the next push mends them: ${lost.join(', ')}`
-      : 'all tags are where they were before'
+    lost.length === 0
+      ? 'all tags are where they were before'
+      : `not back where they were${signal.aborted ? ', the next push mends them' : ''}: ${lost.join(', ')}`
   return new ArchimageError(cause.code, cause.message, {
     hint: cause.hint ? `${cause.hint}\n${back}` : back,
     cause: cause.cause,
@@ -133,10 +134,12 @@ async function restore(
 
 /**
  * Finishes what killed runs left: their content was up before their first tag moved, so tags that still are where they were
- * go on to where they should be; those that somebody moved since are left alone.
+ * go on to where they should be; those that somebody moved since are left alone. Only registries that this run talks to
+ * are asked.
  */
-export async function repair(tools: PublishTools): Promise<void> {
-  for (const { moves, journal } of Journal.abandoned(tools.store)) {
+export async function repair(registries: ReadonlySet<string>, tools: PublishTools): Promise<void> {
+  const concerns = ({ reference }: Move): boolean => registries.has(parseReference(reference).registry)
+  for (const { moves, journal } of Journal.abandoned(tools.store, concerns)) {
     let finished = true
     for (const move of moves) finished = (await finish(move, tools)) && finished
     if (finished) journal.close()

@@ -1,9 +1,13 @@
+import { setDefaultTimeout } from 'bun:test'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { root } from '../../scripts/archimage.ts'
 import type { RunResult } from '../../src/run/events.ts'
 import { removeFolder, temporaryFolder } from '../peers/process.ts'
+
+// Each of these tests runs the command several times, on machines that do other things as well.
+setDefaultTimeout(60_000)
 
 export interface Ended {
   readonly code: number
