@@ -183,7 +183,16 @@ export class Images {
         .manifest(entry.digest, { signal: this.signal })
       if (manifest) this.store.put(manifest.raw)
     }
-    if (!manifest) throw new ArchimageError('NOT_FOUND', `${name}: its manifest ${entry.digest} is not there`)
+    if (!manifest)
+      throw new ArchimageError('NOT_FOUND', `${name}: its manifest ${entry.digest} is not there`, {
+        hint: 'the image was published wrongly, or part of it was deleted; use another tag, or tell those who publish it',
+      })
+    if (manifest.raw.byteLength !== entry.size)
+      throw new ArchimageError(
+        'DIGEST_MISMATCH',
+        `${name}: manifest ${entry.digest} has ${manifest.raw.byteLength} bytes, its index says that its size is ${entry.size}`,
+        { hint: 'the image was published wrongly; use another tag, or tell those who publish it' },
+      )
     if (manifest.kind !== 'image')
       throw new ArchimageError('MANIFEST_INVALID', `${name}: an index inside an index is no base`)
     return manifest

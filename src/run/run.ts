@@ -346,7 +346,7 @@ class Run {
     const { request, tools } = this
     const publications = images.map(image => this.publication(image))
     const held = this.unpublished(images)
-    const published = request.push && !held ? await this.publish(publications) : undefined
+    const published = request.push && !held && images.length > 0 ? await this.publish(publications) : undefined
     if (request.push && held) for (const { service } of images) this.serviceErrors.set(service.name, held)
     const verified = new Map<string, ServiceResult['verified']>()
     if (images.length > 0 && !tools.signal.aborted) {
