@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
 import { requirePeers } from '../peers/require.ts'
 import { resultOf, Sandbox, simpleServices, states } from './command.ts'
-import { putBase, putImage, putIndex, Remote } from './images.ts'
+import { putBase, putImage, Remote } from './images.ts'
 
 const sandbox = new Sandbox('faults')
 let registry: FaultyRegistry
