@@ -1,10 +1,9 @@
 import { type Command, Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
-import { insecureOption, list } from './command.ts'
+import { insecureOption, list, say } from './command.ts'
 
 /** Flags of docker buildx build that archimage refuses, each with the reason (DESIGN §5: never "unknown option"). */
 const REFUSED: readonly (readonly [flags: string, reason: string])[] = [
-  ['--attest <value>', 'attestations are not made yet'],
   ['--builder <name>', 'archimage has no builder instances: it builds in its own process'],
   [
     '--cache-from <value>',
@@ -26,6 +25,23 @@ const RUN_ONLY: readonly (readonly [flags: string, about: string])[] = [
   ['--shm-size <bytes>', 'shared memory of RUN steps'],
   ['--ssh <spec>', 'SSH agent of RUN steps'],
   ['--ulimit <ulimit>', 'limits of RUN steps'],
+]
+
+/** Flags of docker build that buildx takes and ignores; so do we. */
+const IGNORED: readonly string[] = [
+  '--compress',
+  '--cpu-period <value>',
+  '--cpu-quota <value>',
+  '--cpu-shares <value>',
+  '--cpuset-cpus <value>',
+  '--cpuset-mems <value>',
+  '--force-rm',
+  '--isolation <value>',
+  '--memory <value>',
+  '--memory-swap <value>',
+  '--rm',
+  '--security-opt <value>',
+  '--squash',
 ]
 
 /** What a build of a project and one of a path have in common. */
@@ -74,9 +90,11 @@ export function addBuildFlags(program: Command): Command {
     .option('--json', 'print the result as JSON')
     .addOption(new Option('--call <method>', 'only "build" yet').hideHelp())
     .addOption(new Option('--check', 'checks come with lint').hideHelp())
+    .addOption(list('--attest <value>', '').hideHelp())
     .addOption(new Option('--provenance <value>').hideHelp())
     .addOption(new Option('--sbom <value>').hideHelp())
   for (const [flags, reason] of REFUSED) program.addOption(new Option(flags, reason).hideHelp())
+  for (const flags of IGNORED) program.addOption(new Option(flags).hideHelp())
   for (const [flags, about] of RUN_ONLY) program.addOption(list(flags, about).hideHelp())
   return program
 }
@@ -94,9 +112,15 @@ export function refuseFlags(program: Command, options: Readonly<Record<string, u
   if (call !== undefined && call !== 'build')
     refuse(`--call=${String(call)}`, 'checks, outline and targets are not there yet')
   if (options['check'] === true) refuse('--check', 'checks are not there yet; archimage plan reads every Dockerfile')
-  for (const name of ['provenance', 'sbom']) {
-    const value = options[name]
-    if (value !== undefined && value !== 'false' && value !== '') refuse(`--${name}`, 'attestations are not made yet')
+  const off = (value: string): boolean => value === 'false' || value === '' || /(^|,)disabled=(true|1)(,|$)/.test(value)
+  const asked = [
+    ...((options['attest'] as string[] | undefined) ?? []).map(value => ['attest', value] as const),
+    ...['provenance', 'sbom'].map(name => [name, String(options[name] ?? '')] as const),
+  ]
+  for (const [name, value] of asked) if (!off(value)) refuse(`--${name}`, 'attestations are not made yet')
+  for (const flags of IGNORED) {
+    const option = program.options.find(candidate => candidate.flags === flags)!
+    if (options[option.attributeName()] !== undefined) say(`warning: ${option.long} is ignored, as docker buildx does`)
   }
 }
 

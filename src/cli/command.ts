@@ -41,13 +41,28 @@ export function parse(
   invocation: Invocation,
 ): { readonly args: string[]; readonly options: Record<string, unknown> } | undefined {
   try {
-    program.parse([...invocation.args], { from: 'user' })
+    program.parse(switches(program, invocation), { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.code === 'commander.helpDisplayed') return undefined
     throw usageError(error, program, invocation)
   }
   return { args: program.args, options: program.opts() }
+}
+
+/** Go programs take `--push=true` and `--push=false`; scripts that were written for docker have them. */
+function switches(program: Command, { name, args }: Invocation): string[] {
+  const end = args.indexOf('--')
+  return args.flatMap((arg, i) => {
+    const [, flag, value] = /^(--[a-z][a-z-]*)=(.*)$/s.exec(arg) ?? []
+    const option = program.options.find(candidate => candidate.long === flag)
+    if (flag === undefined || (end >= 0 && i > end) || !option || option.required || option.optional) return [arg]
+    if (/^(?:1|t|true)$/i.test(value!)) return [flag]
+    if (/^(?:0|f|false)$/i.test(value!)) return []
+    throw new ArchimageError('USAGE', `archimage ${name}: ${flag} is a switch, "${value}" is no value for it`, {
+      hint: `write ${flag}, or leave it out`,
+    })
+  })
 }
 
 function usageError(error: CommanderError, program: Command, invocation: Invocation): ArchimageError {
@@ -64,8 +79,9 @@ function usageError(error: CommanderError, program: Command, invocation: Invocat
 
 /** A value that may be given many times. */
 export function list(flags: string, about: string): Option {
-  return new Option(flags, about).argParser((value: string, previous: string[] | undefined) => [
-    ...(previous ?? []),
+  // Commander starts options that begin with "no-" at true.
+  return new Option(flags, about).argParser((value: string, previous: unknown) => [
+    ...(Array.isArray(previous) ? previous : []),
     value,
   ])
 }

@@ -208,7 +208,7 @@ export function runFlags(
   return {
     ...(typeof options['jobs'] === 'number' ? { jobs: options['jobs'] } : {}),
     failFast: options['failFast'] === true,
-    force: options['force'] === true || options['cache'] === false || strings(options['noCacheFilter']).length > 0,
+    force: options['force'] === true || options['cache'] === false || strings(options['cacheFilter']).length > 0,
     pull: options['pull'] === true,
     offline: options['offline'] === true,
     push: options['push'] === true,
