@@ -8,6 +8,7 @@ import { addBuildFlags, refuseFlags } from './build-flags.ts'
 import { command, type Invocation, parse, workingDirectory } from './command.ts'
 import { execute, type Outputs, readOutputs } from './execute.ts'
 import {
+  archPattern,
   askedPlatforms,
   isPath,
   type Options,
@@ -122,9 +123,8 @@ function withPush(options: Options, outputs: Outputs): Options {
 }
 
 function archNamesOf(names: readonly Reference[], platform: Platform, options: Options): Reference[] {
-  const pattern = options['archTags']
-  if (!pattern) return []
-  const text = typeof pattern === 'string' ? pattern : '{tag}-{arch}'
+  if (!options['archTags']) return []
+  const text = archPattern(options) ?? '{tag}-{arch}'
   return names.flatMap(name => {
     if (name.tag === undefined) return []
     const slash = name.repository.lastIndexOf('/') + 1

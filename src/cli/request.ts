@@ -93,12 +93,14 @@ export function settingsOf(
     throw new ArchimageError(
       'USAGE',
       "--docker-format and --annotation exclude each other: Docker's manifests have no annotations",
+      { hint: 'use --label, or build without --docker-format' },
     )
   const compression = output.compression ?? 'gzip'
   if (docker && compression === 'zstd')
     throw new ArchimageError(
       'USAGE',
       "--docker-format and zstd exclude each other: Docker's manifests have no zstd layers",
+      { hint: 'use compression=gzip, or build without --docker-format' },
     )
   const epoch = parseSourceDateEpoch(process.env['SOURCE_DATE_EPOCH'])
   const args = pairs(strings(options['buildArg']), '--build-arg', true)
@@ -169,13 +171,30 @@ export function withOverrides(project: Project, options: Options): Project {
         hint: 'write the registry with --registry, the names in archimage.yaml; to build one image give its folder: archimage build -t NAME:TAG ./src/api',
       })
   const [tag, ...extraTags] = tags
-  const arch = options['archTags']
+  const arch = archPattern(options)
   return {
     ...project,
     ...(registry === undefined ? {} : { registry: registry.replace(/\/+$/, '') }),
     ...(tag === undefined ? {} : { tag, extraTags }),
-    ...(typeof arch === 'string' ? { archTags: arch } : {}),
+    ...(arch === undefined ? {} : { archTags: arch }),
   }
+}
+
+/** The pattern of --arch-tags, if one is given. */
+export function archPattern(options: Options): string | undefined {
+  const given = options['archTags']
+  if (typeof given !== 'string') return undefined
+  const words = [...given.matchAll(/\{([^{}]*)\}/g)].map(match => match[1]!)
+  const unknown = words.find(word => !['tag', 'arch', 'image'].includes(word))
+  if (unknown !== undefined || !words.includes('arch') || !words.includes('tag'))
+    throw new ArchimageError(
+      'USAGE',
+      unknown === undefined
+        ? `--arch-tags ${given}: a pattern holds {tag} and {arch}`
+        : `--arch-tags ${given}: "{${unknown}}" is unknown, there are {tag}, {arch} and {image}`,
+      { hint: 'for instance {tag}-{arch}, which is the default, or {image}-{arch}:{tag}; services stand before it' },
+    )
+  return given
 }
 
 export function requestOf(
@@ -189,6 +208,13 @@ export function requestOf(
     throw new ArchimageError('USAGE', 'there is no registry to push to', {
       hint: 'set registry in archimage.yaml, or give it: archimage build --push --registry registry.example.com/team',
     })
+  const annotated = settings.docker && services.find(service => Object.keys(service.annotations).length > 0)
+  if (annotated)
+    throw new ArchimageError(
+      'USAGE',
+      `--docker-format, but archimage.yaml gives ${annotated.name} annotations: Docker's manifests have none`,
+      { hint: 'make them labels, or build without --docker-format' },
+    )
   return {
     project,
     services,
