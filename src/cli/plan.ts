@@ -61,8 +61,12 @@ export async function run(invocation: Invocation): Promise<number> {
       for (const line of new Set(lines)) print(`  ${line}`)
       for (const cell of cells) {
         const what = cell.error ? 'cannot be built' : cell.action
+        const notes = [
+          ...(cell.fallback === undefined ? [] : [`a base image exists for ${cell.fallback} only`]),
+          ...(cell.asked ? [] : ['needed by another service']),
+        ]
         print(
-          `  ${cell.platform.padEnd(16)} ${what}: ${cell.reason}${cell.asked ? '' : ' (needed by another service)'}`,
+          `  ${cell.platform.padEnd(16)} ${what}: ${cell.reason}${notes.length === 0 ? '' : ` (${notes.join('; ')})`}`,
         )
       }
     }

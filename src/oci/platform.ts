@@ -164,7 +164,10 @@ export function platformTag(platform: Platform): string {
 export function samePlatform(a: Platform, b: Platform): boolean {
   const [x, y] = [normalizePlatform(a), normalizePlatform(b)]
   return (
-    x.os === y.os && x.architecture === y.architecture && (x.variant ?? '') === (y.variant ?? '') && versionFits(x, y)
+    x.os === y.os &&
+    x.architecture === y.architecture &&
+    (x.variant ?? '') === (y.variant ?? '') &&
+    (versionFits(x, y) || versionFits(y, x))
   )
 }
 

@@ -18,6 +18,8 @@ export interface PlanCell {
   /** `waits`: it stands on a service that is to be built first, so nobody knows yet. */
   readonly action: 'build' | 'unchanged' | 'waits'
   readonly reason: string
+  /** The lower variant that a base image is taken for. */
+  readonly fallback?: string
   readonly error?: ArchimageError
 }
 

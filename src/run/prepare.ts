@@ -9,13 +9,13 @@ import type { BuildOptions, Cell } from '../engines/engine.ts'
 import type { TimePolicy } from '../engines/native/times.ts'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
-import { formatPlatform, type Platform } from '../oci/platform.ts'
+import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import { ContextView } from '../plan/context-view.ts'
 import type { PlannedCell } from '../plan/graph.ts'
 import { cellKey } from '../plan/key.ts'
 import { lower, type NamedContext } from '../plan/lower.ts'
-import type { CopyOp } from '../plan/lowered.ts'
+import type { CopyOp, Lowered } from '../plan/lowered.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { imageName, matchServiceReference } from '../project/references.ts'
 import type { Store } from '../store/store.ts'
@@ -147,7 +147,7 @@ export class Preparation {
       cell: { service, platform, lowered, context, directories, options },
       key,
       parts,
-      warnings: lowered.warnings,
+      warnings: [...lowered.warnings, ...exception(service, platform, lowered)],
       ...(lowerVariant ? { fallback: formatPlatform(lowerVariant.platform) } : {}),
     }
   }
@@ -228,6 +228,19 @@ export class Preparation {
   save(): void {
     for (const view of this.views.values()) view.context.save()
   }
+}
+
+/** Says that an image is not of its platform, with the reason that the project gives (platform-exception). */
+function exception(service: Service, platform: Platform, { target, stages }: Lowered): string[] {
+  let { base } = target
+  while (base.kind === 'stage') base = stages.get(base.stage)!.base
+  if (service.platformException === undefined || base.kind !== 'image') return []
+  const { image } = base
+  if (selectPlatform(platform, [image.platform])) return []
+  const [wanted, have] = [formatPlatform(platform), formatPlatform(image.platform)]
+  return [
+    `the image for ${wanted} stands on ${image.name} for ${have}, as its project wants it: ${service.platformException}`,
+  ]
 }
 
 /** The context of a Dockerfile that came alone: a folder with nothing in it. */
