@@ -78,6 +78,18 @@ describe('parsePlatform', () => {
   })
 })
 
+test.each(['constructor', 'linux/constructor', 'constructor/amd64', '__proto__/amd64', 'linux/toString'])(
+  'a word that every object knows is none of ours: %s',
+  text => {
+    expect(() => parsePlatform(text)).toThrow(expect.objectContaining({ code: 'PLATFORM_INVALID' }))
+  },
+)
+
+test('platforms of images are strange at times, and stay as they are', () => {
+  const strange = { os: 'constructor', architecture: 'toString' }
+  expect(normalizePlatform(strange)).toEqual({ os: 'constructor', architecture: 'tostring' })
+})
+
 test('lists: commas, several lists, repetitions, order', () => {
   expect(parsePlatforms(['linux/arm64,amd64', 'aarch64,arm/v7']).map(formatPlatform)).toEqual([
     'linux/arm64',

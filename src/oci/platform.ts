@@ -44,21 +44,26 @@ const ARCHITECTURES = [
   'wasm',
 ]
 
-const ARCHITECTURE_ALIASES: Readonly<Record<string, readonly [string, string?]>> = {
-  x86_64: ['amd64'],
-  'x86-64': ['amd64'],
-  x64: ['amd64'],
-  aarch64: ['arm64'],
-  armhf: ['arm', 'v7'],
-  armel: ['arm', 'v6'],
-  i386: ['386'],
-  i486: ['386'],
-  i586: ['386'],
-  i686: ['386'],
-  x86: ['386'],
-  loongarch64: ['loong64'],
-}
-const OS_ALIASES: Readonly<Record<string, string>> = { macos: 'darwin', win: 'windows' }
+const ARCHITECTURE_ALIASES: ReadonlyMap<string, readonly [string, string?]> = new Map<
+  string,
+  readonly [string, string?]
+>(
+  Object.entries({
+    x86_64: ['amd64'],
+    'x86-64': ['amd64'],
+    x64: ['amd64'],
+    aarch64: ['arm64'],
+    armhf: ['arm', 'v7'],
+    armel: ['arm', 'v6'],
+    i386: ['386'],
+    i486: ['386'],
+    i586: ['386'],
+    i686: ['386'],
+    x86: ['386'],
+    loongarch64: ['loong64'],
+  }),
+)
+const OS_ALIASES: ReadonlyMap<string, string> = new Map(Object.entries({ macos: 'darwin', win: 'windows' }))
 
 /**
  * The one form of a platform: `aarch64` is `arm64`, its variant `v8` is left out, `arm` without variant is `arm/v7`,
@@ -67,7 +72,7 @@ const OS_ALIASES: Readonly<Record<string, string>> = { macos: 'darwin', win: 'wi
 export function normalizePlatform(platform: Platform): Platform {
   const os = platform.os.toLowerCase()
   const given = platform.architecture.toLowerCase()
-  const alias = ARCHITECTURE_ALIASES[given]
+  const alias = ARCHITECTURE_ALIASES.get(given)
   const architecture = alias?.[0] ?? given
   let variant = platform.variant?.toLowerCase() || alias?.[1]
   if (variant !== undefined && /^\d/.test(variant)) variant = `v${variant}`
@@ -76,7 +81,7 @@ export function normalizePlatform(platform: Platform): Platform {
   if (architecture === 'amd64' && variant === 'v1') variant = undefined
   return {
     architecture,
-    os: OS_ALIASES[os] ?? os,
+    os: OS_ALIASES.get(os) ?? os,
     ...(platform['os.version'] ? { 'os.version': platform['os.version'] } : {}),
     ...(platform['os.features']?.length ? { 'os.features': platform['os.features'] } : {}),
     ...(variant ? { variant } : {}),
@@ -97,19 +102,19 @@ export function parsePlatform(text: string): Platform {
   if (!match) return fail(text.trim() === '' ? 'it is empty' : 'it is not well formed')
   let [, os, versionText, architecture, variant] = match as unknown as [string, string?, string?, string?, string?]
   const isArchitecture = (word: string): boolean =>
-    ARCHITECTURES.includes(word.toLowerCase()) || word.toLowerCase() in ARCHITECTURE_ALIASES
-  const isOs = (word: string): boolean => OSES.includes(word.toLowerCase()) || word.toLowerCase() in OS_ALIASES
+    ARCHITECTURES.includes(word.toLowerCase()) || ARCHITECTURE_ALIASES.has(word.toLowerCase())
+  const isOs = (word: string): boolean => OSES.includes(word.toLowerCase()) || OS_ALIASES.has(word.toLowerCase())
   // `arm/v7` and `arm64/v8` read as os/arch above: the first word tells.
   if (os !== undefined && variant === undefined && !isOs(os) && isArchitecture(os))
     [os, architecture, variant] = [undefined, os, architecture]
   if (os === undefined && architecture !== undefined && isOs(architecture))
     return fail('the architecture is missing', `${architecture}/amd64`)
   if (os !== undefined && !isOs(os)) {
-    const meant = suggest(os, [...OSES, ...Object.keys(OS_ALIASES)])
+    const meant = suggest(os, [...OSES, ...OS_ALIASES.keys()])
     return fail(`unknown operating system "${os}"`, meant && [meant, architecture, variant].filter(Boolean).join('/'))
   }
   if (architecture === undefined || !isArchitecture(architecture)) {
-    const meant = suggest(architecture ?? '', [...ARCHITECTURES, ...Object.keys(ARCHITECTURE_ALIASES)])
+    const meant = suggest(architecture ?? '', [...ARCHITECTURES, ...ARCHITECTURE_ALIASES.keys()])
     return fail(
       `unknown architecture "${architecture}"`,
       meant && [os ?? 'linux', meant, variant].filter(Boolean).join('/'),
