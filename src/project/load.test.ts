@@ -359,6 +359,12 @@ test('init writes a file that loads to the same project', async () => {
   expect(names(await load(initFile(await load())))).toEqual([])
 })
 
+test('services may have names that every object knows', async () => {
+  put('services/constructor/Dockerfile')
+  put('services/web/Dockerfile')
+  expect(names(await load('services:\n  web: {}\n'))).toEqual(['constructor', 'web'])
+})
+
 test('services are chosen by name', async () => {
   for (const name of ['api', 'web']) put(`src/${name}/Dockerfile`)
   const project = await load('image: "team-{service}"')

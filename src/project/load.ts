@@ -79,7 +79,7 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
       root,
       config,
       name,
-      given: configured[name] ?? {},
+      given: Object.hasOwn(configured, name) ? configured[name]! : {},
       found: byName.get(name),
       platforms,
       pattern,
@@ -89,7 +89,7 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
   // A discovered Dockerfile that the file gives to a service under another name is that service's.
   const claimed = new Set(named.flatMap(one => [one.dockerfile, ...Object.values(one.dockerfiles)]))
   const others = discovered.found.filter(
-    one => !(one.name in configured) && !filesOf(one).some(path => claimed.has(path)),
+    one => !Object.hasOwn(configured, one.name) && !filesOf(one).some(path => claimed.has(path)),
   )
   const services = [...named, ...others.map(one => make(one.name))].sort((a, b) => (a.name < b.name ? -1 : 1))
   checkImages(config, services, registry, tag)
