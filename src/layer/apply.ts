@@ -65,7 +65,8 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
       if (shared !== target) tree.put(to, shared)
       if (from !== to) put(from, shared)
     } else if (path !== '') {
-      const bytes = index.files?.[path]
+      // a file may be called "constructor"
+      const bytes = index.files && Object.hasOwn(index.files, path) ? index.files[path] : undefined
       put(placed(path), bytes === undefined ? entry! : { ...entry!, content: { kind: 'bytes', bytes } })
     }
   }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { comparePaths } from '../tar/path-bytes.ts'
+import { applyLayer } from './apply.ts'
 import type { Entry } from './entry.ts'
 import { Tree } from './tree.ts'
 
@@ -195,4 +196,15 @@ test('windows: names compare without case and keep the case they had', () => {
   expect(t.resolve('c-LINK/X.exe').path).toBe('Program Files/App/x.EXE')
   expect(t.remove('PROGRAM FILES')).toBe(true)
   expect(t.fork().caseInsensitive).toBe(true)
+})
+
+test('a file that is called like a property of every object has its own content', () => {
+  const digest = `sha256:${'0'.repeat(64)}` as const
+  const content = { kind: 'layer', diffId: digest, offset: 512 } as const
+  const files = { 'etc/passwd': Buffer.from('root:x:0:0::/:/bin/sh\n') }
+  const names = ['constructor', 'toString', '__proto__']
+  const entries = names.map(path => ({ path, kind: 'entry', entry: { ...file(), content } }) as const)
+  const t = new Tree()
+  applyLayer(t, { diffId: digest, size: 0, entries, files })
+  for (const name of names) expect(t.lookup(name)?.content).toEqual(content)
 })
