@@ -68,7 +68,8 @@ export async function planRun(
       if (found) known.set(cell.id, found.manifest)
       const why = whyBuilt(request.force, last, prepared)
       const same = cell.service.prebuild === undefined ? 'nothing changed' : 'nothing changed; prebuild runs first'
-      cells.push({ ...common, action: found ? 'unchanged' : 'build', reason: found ? same : why })
+      const fallback = prepared.fallback === undefined ? {} : { fallback: prepared.fallback }
+      cells.push({ ...common, action: found ? 'unchanged' : 'build', reason: found ? same : why, ...fallback })
     } catch (error) {
       if (!isArchimageError(error) || error.code === 'CANCELLED') throw error
       // What is missing may be what the prebuild command makes, and plan does not run it.
