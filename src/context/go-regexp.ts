@@ -38,8 +38,9 @@ const PERL: Readonly<Record<string, string>> = {
 const CONTROL: Readonly<Record<string, string>> = { a: '\x07', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' }
 const ASSERTIONS: Readonly<Record<string, string>> = { b: '\\b', B: '\\B', A: '^', z: '$' }
 
-/** More repetitions than this in one pattern: no backtracking. */
+/** More repetitions than this in one pattern, or so many over a long path (the time is their power): no backtracking. */
 const MAX_REPETITIONS = 3
+const LONG = 256
 
 const quote = (character: string): string => character.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&')
 const quoteInClass = (character: string): string => character.replace(/[\\^$.*+?()[\]{}|/-]/, '\\$&')
@@ -54,7 +55,13 @@ export function compileGoRegexp(body: string): ((path: string) => boolean) | und
     token.kind === 'folders' ? '(?:[^\\n]*\\/)?' : token.kind === 'many' ? `${token.source}*` : token.source,
   )
   const regexp = new RegExp(`^${source.join('')}$`, 'u')
-  return path => regexp.test(path)
+  if (repetitions < MAX_REPETITIONS) return path => regexp.test(path)
+  let slow: ((path: string) => boolean) | undefined
+  return path => {
+    if (path.length <= LONG) return regexp.test(path)
+    slow ??= simulate(tokens)
+    return slow(path)
+  }
 }
 
 function parse(body: readonly string[]): Token[] | undefined {

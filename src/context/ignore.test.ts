@@ -100,6 +100,18 @@ test('a pattern made to be slow is not', () => {
   expect(performance.now() - started).toBeLessThan(2000)
 })
 
+test('nor one with few repetitions over a long path', () => {
+  const deep = `${'a/'.repeat(2000)}b`
+  const started = performance.now()
+  for (const pattern of ['**/**/**/x', '**/a**/a**/x', '**a**/a**/a?x']) {
+    const rules = parseIgnoreFile(bytes(pattern), 'f')!
+    expect(rules.ignores(deep, rules.root)).toBe(false)
+    expect(rules.ignores(`${deep}/x`, rules.root)).toBe(pattern !== '**a**/a**/a?x')
+    expect(rules.ignores(`${deep}/a/a/aax`, rules.root)).toBe(pattern !== '**/**/**/x')
+  }
+  expect(performance.now() - started).toBeLessThan(1500)
+})
+
 test('whether something below an ignored directory may be kept', () => {
   const rules = parseIgnoreFile(bytes('*\n!src/app\n!docs/**'), 'f')!
   expect(['src', 'src/app', 'docs', 'docs/a', 'srcs', 'other'].map(path => rules.mayKeepBelow(path))).toEqual([
