@@ -1,5 +1,5 @@
 import { ArchimageError } from '../errors/error.ts'
-import { formatPlatform, type Platform, parsePlatform, parsePlatforms } from '../oci/platform.ts'
+import { buildPlatform, formatPlatform, type Platform, parsePlatform, parsePlatforms } from '../oci/platform.ts'
 import { isTag } from '../oci/reference.ts'
 import { loadProject } from '../project/load.ts'
 import type { Service } from '../project/project.ts'
@@ -15,7 +15,7 @@ import { type Options, strings } from './request.ts'
 const WORDS: Readonly<Record<string, { readonly usage: string; readonly about: string }>> = {
   all: {
     usage: '[--platform=amd64,arm64] [--force]',
-    about: "Builds every service; without --platform for the project's platforms, or this machine's.",
+    about: 'Builds every service; without --platform for this machine.',
   },
   'build-multiarch': {
     usage: '"linux/amd64,linux/arm64"',
@@ -59,7 +59,10 @@ export async function run(invocation: Invocation): Promise<number> {
     if (registry !== undefined) options = { ...options, registry, tag: [tag], push: true }
     const platforms = await builtAndConfigured(options, directory)
     return buildProject([], directory, options, await readOutputs(options), signal, platforms)
-  } else if (args.length > 0) throw wrong(`"${args[0]}" is too much`)
+  } else {
+    if (args.length > 0) throw wrong(`"${args[0]}" is too much`)
+    if (strings(options['platform']).length === 0) options = { ...options, platform: [formatPlatform(buildPlatform())] }
+  }
   return buildProject([], directory, options, await readOutputs(options), signal)
 }
 
