@@ -31,8 +31,8 @@ export async function run(invocation: Invocation): Promise<number> {
   if (!parsed) return 0
   const { args, options } = parsed
   refuseFlags(program, options)
-  const outputs = await readOutputs(options)
   const directory = workingDirectory(invocation, options)
+  const outputs = await readOutputs(options, directory)
   const paths = args.filter(isPath)
   if (paths.length > 0) {
     if (args.length > 1)

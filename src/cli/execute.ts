@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
 import { buildPlatform, formatPlatform, parsePlatform } from '../oci/platform.ts'
 import { familiarReference, formatReference } from '../oci/reference.ts'
@@ -13,10 +14,14 @@ import { type Options, type OutputChoice, strings } from './request.ts'
 export interface Outputs {
   readonly list: readonly Output[]
   readonly choice: OutputChoice
+  /** What relative destinations are relative to. */
+  readonly directory: string
+  /** `--load`, or `-o type=docker` without a destination. */
+  readonly load: boolean
 }
 
 /** Reads -o; what it says of pushing and compression belongs to the build itself. */
-export async function readOutputs(options: Options): Promise<Outputs> {
+export async function readOutputs(options: Options, directory: string): Promise<Outputs> {
   const given = strings(options['output'])
   const { parseOutput } = given.length > 0 ? await import('../outputs/parse.ts') : { parseOutput: undefined }
   const list = parseOutput ? given.map(parseOutput) : []
@@ -27,8 +32,16 @@ export async function readOutputs(options: Options): Promise<Outputs> {
     choice: {
       ...(compression === undefined ? {} : { compression }),
       ...(level === undefined ? {} : { level }),
-      exclude: list.flatMap(output => (output.dest !== undefined && output.dest !== '-' ? [output.dest] : [])),
+      annotations: {
+        manifest: Object.assign({}, ...list.map(output => output.annotations.manifest)),
+        index: Object.assign({}, ...list.map(output => output.annotations.index)),
+      },
+      exclude: list.flatMap(output =>
+        output.dest !== undefined && output.dest !== '-' ? [resolve(directory, output.dest)] : [],
+      ),
     },
+    directory,
+    load: options['load'] === true || list.some(output => output.type === 'docker' && output.dest === undefined),
   }
 }
 
@@ -48,6 +61,12 @@ export async function execute(
   signal: AbortSignal,
   root: string | undefined,
 ): Promise<number> {
+  const stdout = terminal(1)
+  if (outputs.list.length > 0) {
+    const { checkOutputs } = await import('../outputs/write.ts')
+    const services = request.services.map(service => service.name)
+    checkOutputs(outputs.list, services, { stdout, directory: outputs.directory })
+  }
   const report = startReport({
     mode: reportMode(options),
     stream: terminal(2),
@@ -81,25 +100,29 @@ async function deliver(
   images: readonly OutputImage[],
   options: Options,
   outputs: Outputs,
-  { blobs, result }: RunOutcome,
+  { blobs }: RunOutcome,
   { store }: ReturnType<typeof open>,
   signal: AbortSignal,
 ): Promise<void> {
   const fetch = (descriptor: Parameters<typeof blobs.ensure>[0]): Promise<void> => blobs.ensure(descriptor, signal)
-  const tools = { store, fetch, signal, stdout: terminal(1), emit: { warning: say } }
-  const files = outputs.list.filter(
-    output => output.type !== 'image' && output.type !== 'registry' && output.type !== 'cacheonly',
-  )
-  const wanted = files.length > 0 || options['load'] === true || options['iidfile'] !== undefined
-  if (wanted && !result.complete && images.length === 0)
+  const tools = {
+    store,
+    fetch,
+    signal,
+    stdout: terminal(1),
+    emit: { warning: say },
+    directory: outputs.directory,
+    env: process.env,
+  }
+  const files = outputs.list.filter(output => output.dest !== undefined)
+  if ((files.length > 0 || outputs.load || options['iidfile'] !== undefined) && images.length === 0)
     throw new ArchimageError('INCOMPLETE', 'nothing was written: no service is complete')
   if (files.length > 0) await (await import('../outputs/write.ts')).writeOutputs(files, images, tools)
-  if (options['load'] === true) {
+  if (outputs.load) {
     const given = strings(options['platform'])
     const platform = given.length === 1 && !given[0]!.includes(',') ? parsePlatform(given[0]!) : undefined
     const { load } = await import('../outputs/load.ts')
-    const loaded = await load(images, { ...tools, env: process.env, ...(platform ? { platform } : {}) })
-    for (const { name, daemon, platform: which } of loaded)
+    for (const { name, daemon, platform: which } of await load(images, { ...tools, ...(platform ? { platform } : {}) }))
       say(`loaded ${name} (${formatPlatform(which)}) into ${daemon}`)
   }
   const [idFile, metadataFile] = [options['iidfile'], options['metadataFile']]
@@ -127,7 +150,7 @@ function printResult(request: RunRequest, options: Options, outputs: Outputs, { 
   const [first] = images
   if (!first || options['quiet'] === true || reportMode(options) === 'json' || !result.complete) return
   const name = request.names(first.service)[0]
-  if (request.push || outputs.list.length > 0 || options['load'] === true || !name) return
+  if (request.push || outputs.list.length > 0 || outputs.load || !name) return
   const host = formatPlatform(buildPlatform())
   const loadable = first.members.some(({ platform }) => formatPlatform(platform) === host)
   say(

@@ -78,6 +78,11 @@ export interface Settings {
 export interface OutputChoice {
   readonly compression?: Compression
   readonly level?: number
+  /** Annotations that -o gives, besides --annotation. */
+  readonly annotations?: {
+    readonly manifest: Readonly<Record<string, string>>
+    readonly index: Readonly<Record<string, string>>
+  }
   /** Files that outputs write: never part of a context. */
   readonly exclude: readonly string[]
 }
@@ -87,7 +92,9 @@ export function settingsOf(
   output: OutputChoice,
   dockerfiles: ReadonlyMap<string, Uint8Array> = new Map(),
 ): Settings {
-  const { manifest, index } = annotations(strings(options['annotation']))
+  const given = annotations(strings(options['annotation']))
+  const manifest = { ...output.annotations?.manifest, ...given.manifest }
+  const index = { ...output.annotations?.index, ...given.index }
   const docker = options['dockerFormat'] === true
   if (docker && (Object.keys(manifest).length > 0 || Object.keys(index).length > 0))
     throw new ArchimageError(

@@ -58,12 +58,12 @@ export async function run(invocation: Invocation): Promise<number> {
     if (tag !== undefined && !isTag(tag)) throw wrong(`"${tag}" is not a tag`)
     if (registry !== undefined) options = { ...options, registry, tag: [tag], push: true }
     const platforms = await builtAndConfigured(options, directory)
-    return buildProject([], directory, options, await readOutputs(options), signal, platforms)
+    return buildProject([], directory, options, await readOutputs(options, directory), signal, platforms)
   } else {
     if (args.length > 0) throw wrong(`"${args[0]}" is too much`)
     if (strings(options['platform']).length === 0) options = { ...options, platform: [formatPlatform(buildPlatform())] }
   }
-  return buildProject([], directory, options, await readOutputs(options), signal)
+  return buildProject([], directory, options, await readOutputs(options, directory), signal)
 }
 
 /**

@@ -317,7 +317,10 @@ class Run {
         platform: this.indexPlatform(cells[i]!.manifest!),
         manifest: cells[i]!.manifest!,
       }))
-      const index = assembleIndex(members, { docker: request.settings.docker, annotations: request.indexAnnotations })
+      const index = assembleIndex(members, {
+        docker: request.settings.docker,
+        annotations: { ...service.annotations, ...request.indexAnnotations },
+      })
       tools.store.put(index.raw)
       images.push({ service, index, members })
     }
