@@ -260,6 +260,21 @@ describe('hostile and damaged archives are refused, with entry and reason', () =
     ['PAX length zero', close(meta('x', '0 path=x\n'), block({})), /PAX record is not well formed/],
     ['PAX without =', close(meta('x', '8 pathx\n'), block({})), /PAX record is not well formed/],
     ['PAX without newline', close(meta('x', '9 path=xx'), block({})), /PAX record is not well formed/],
+    [
+      'a name deeper than any file system has',
+      close(meta('L', 'a/'.repeat(2100)), block({})),
+      /its name has more than 4096 bytes/,
+    ],
+    [
+      'a link target longer than any file system has',
+      close(meta('K', 'l'.repeat(4097)), block({ [TYPE]: '2' })),
+      /its link target has more than 4096 bytes/,
+    ],
+    [
+      'global headers that add up',
+      close(meta('g', record('a', 'x'.repeat(9000))), meta('g', record('b', 'x'.repeat(9000))), block({})),
+      /global headers hold more than 16384 bytes/,
+    ],
     ['GNU sparse', close(block({ [TYPE]: 'S', 257: 'ustar  \0' })), /sparse/],
     ['multi-volume', close(block({ [TYPE]: 'M' })), /type "M"/],
     ['cut in a header', close(block({})).subarray(0, 300), /cut off/],
@@ -280,6 +295,17 @@ describe('hostile and damaged archives are refused, with entry and reason', () =
       expect(error.message).toMatch(reason)
       expect(error.message).toStartWith('x.tar')
     })
+
+  test('extended attributes that would fill the memory', () => {
+    let seen = 0
+    const reader = new TarReader({ entry: () => seen++ })
+    const one = Buffer.concat([meta('x', record('SCHILY.xattr.user.a', 'x'.repeat(1_000_000))), block({})])
+    const all = (): void => {
+      for (let i = 0; i < 1000; i++) reader.push(one)
+    }
+    expect(all).toThrow(/names and attributes up to here have more than/)
+    expect(seen).toBeGreaterThan(500)
+  })
 
   test('absolute names lose their slash, as docker has it', () => {
     expect(read(close(block({ [NAME]: '/etc/x\0' })))[0]!.entry.path).toBe('etc/x')

@@ -1,7 +1,7 @@
 import { ArchimageError } from '../errors/error.ts'
 import type { TarEntry } from './entry.ts'
 import { isZero, type RawHeader, readHeader } from './header.ts'
-import { cleanPath, decodePath } from './path-bytes.ts'
+import { cleanPath, decodePath, encodePath } from './path-bytes.ts'
 import { type PaxRecords, parsePax } from './pax.ts'
 
 /** Receives an archive in order. `data` and `end` follow `entry` for files, also for empty ones. */
@@ -22,6 +22,12 @@ export interface TarOptions {
 
 /** Most bytes of a PAX header or a GNU long name; Go's reader has the same limit. */
 const MAX_META = 1 << 20
+/** Bytes of a name or of a link's target: Linux has no longer ones (PATH_MAX), and deep ones are work for everybody. */
+const MAX_NAME = 4096
+/** Bytes of the global PAX records that hold at one time, with 32 for each: every entry inherits them. */
+const MAX_GLOBAL = 16 * 1024
+/** Bytes of all names, links and extended attributes of one archive: whoever reads it keeps them in memory. */
+const MAX_KEPT = 512 << 20
 const MAX_ID = 0xffffffff
 const EMPTY: PaxRecords = new Map()
 
@@ -45,6 +51,7 @@ export class TarReader {
   #zeros = 0
   #current = ''
   #global: PaxRecords = EMPTY
+  #kept = 0
   #local: PaxRecords = EMPTY
   #longName: string | undefined
   #longLink: string | undefined
@@ -139,9 +146,12 @@ export class TarReader {
       const name = decodePath(nul < 0 ? bytes : bytes.subarray(0, nul))
       if (this.#metaType === 'L') this.#longName = name
       else this.#longLink = name
-    } else if (this.#metaType === 'g')
+    } else if (this.#metaType === 'g') {
       this.#global = merge(this.#global, parsePax(bytes, `${this.#name}: global header`))
-    else this.#local = parsePax(bytes, `${this.#name}: header after "${this.#current}"`)
+      let size = 0
+      for (const [key, value] of this.#global) size += key.length + value.length + 32
+      if (size > MAX_GLOBAL) throw this.#bad(`its global headers hold more than ${MAX_GLOBAL} bytes`)
+    } else this.#local = parsePax(bytes, `${this.#name}: header after "${this.#current}"`)
   }
 
   #header(bytes: Buffer, at: number): void {
@@ -193,6 +203,8 @@ export class TarReader {
           : `entries of type "${header.type}" are not supported (multi-volume or foreign archive)`,
       )
     if (rawName.includes('\0') || rawLink.includes('\0')) throw bad('its name contains a NUL byte')
+    if (isLong(rawName)) throw bad(`its name has more than ${MAX_NAME} bytes`)
+    if (isLong(rawLink)) throw bad(`its link target has more than ${MAX_NAME} bytes`)
     const path = cleanPath(rawName)
     if (path === undefined) throw bad('its name leaves the root of the archive through ".."')
     if (path === '' && type !== 'dir') throw bad('it has no name')
@@ -214,6 +226,11 @@ export class TarReader {
     const device = type === 'char' || type === 'block'
     // only files have content whatever the size field says, as in Go's reader
     const length = type === 'file' ? size : 0
+    const more = pax.size > 0 ? extras(pax, bad) : undefined
+    this.#kept += rawName.length + rawLink.length
+    if (more !== undefined)
+      for (const value of Object.values({ ...more.xattrs, ...more.pax })) this.#kept += value.length
+    if (this.#kept > MAX_KEPT) throw bad(`names and attributes up to here have more than ${MAX_KEPT} bytes`)
     const entry: TarEntry = {
       path,
       type,
@@ -224,7 +241,7 @@ export class TarReader {
       mtime,
       ...(link !== undefined && { link }),
       ...(device && { major: header.major, minor: header.minor }),
-      ...(pax.size > 0 && extras(pax, bad)),
+      ...more,
     }
     this.#handler.entry(entry, this.#offset)
     if (type === 'file') this.#content('data', length)
@@ -287,6 +304,8 @@ function percentDecoded(text: string): string {
     ),
   )
 }
+
+const isLong = (name: string): boolean => name.length > MAX_NAME / 3 && encodePath(name).length > MAX_NAME
 
 function merge(below: PaxRecords, above: PaxRecords): PaxRecords {
   return new Map([...below, ...above])
