@@ -22,7 +22,7 @@ export const serviceSchema = z
     args: textMap('Build arguments.'),
     target: text('Stage to build. Default: the last one.'),
     labels: textMap('Labels of the image.'),
-    annotations: textMap('Annotations of the images' manifests.'),
+    annotations: textMap('Annotations of the manifests, not of the index.'),
     'build-contexts': textMap('Named contexts: name to folder, image (docker-image://…) or URL.'),
     prebuild: z.union([z.string().min(1), z.array(z.string()).min(1)]).meta({
       description:
