@@ -319,7 +319,7 @@ class Run {
       }))
       const index = assembleIndex(members, {
         docker: request.settings.docker,
-        annotations: { ...service.annotations, ...request.indexAnnotations },
+        annotations: request.indexAnnotations,
       })
       tools.store.put(index.raw)
       images.push({ service, index, members })
