@@ -7,8 +7,9 @@ import type { Compression } from '../oci/media-types.ts'
 import { buildPlatform, formatPlatform, type Platform, parsePlatforms, platformTag } from '../oci/platform.ts'
 import { isTag, parseReference, type Reference, withDefaultTag } from '../oci/reference.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
-import { archImageName, serviceReferences } from '../project/references.ts'
+import { archImageName } from '../project/references.ts'
 import type { CellSettings } from '../run/prepare.ts'
+import { projectRequest } from '../run/request.ts'
 import type { RunRequest } from '../run/run.ts'
 
 export type Options = Readonly<Record<string, unknown>>
@@ -222,17 +223,15 @@ export function requestOf(
       `--docker-format, but archimage.yaml gives ${annotated.name} annotations: Docker's manifests have none`,
       { hint: 'make them labels, or build without --docker-format' },
     )
-  return {
-    project,
+  return projectRequest(project, {
     services,
     platformsOf: platforms,
     settings,
     ...runFlags(options),
-    names: service => serviceReferences(project, service).map(parseReference),
     archNames: (service, platform) =>
       options['archTags'] ? [parseReference(archImageName(project, service, platformTag(platform)))] : [],
     indexAnnotations,
-  }
+  })
 }
 
 export function runFlags(

@@ -1,0 +1,90 @@
+/**
+ * The library: what the command line is made of, for programs that build, publish, check or serve images themselves.
+ *
+ *     const project = await loadProject({ cwd: '.' })
+ *     using store = openStore()
+ *     const signal = AbortSignal.timeout(600_000)
+ *     const { result } = await run(projectRequest(project), { store, registry: openRegistry(), emit: console.log, signal })
+ *
+ * Everything that goes wrong for a reason outside the program is an `ArchimageError` with a code; absence is `undefined`.
+ */
+
+// A Dockerfile: text, instructions with their ranges, then one platform's view of it with everything expanded.
+export type { Dockerfile, Instruction, Stage } from './dockerfile/ast.ts'
+export { parseDockerfile } from './dockerfile/parse.ts'
+// Errors: one class, stable codes, and the text that people read.
+export { CODES, type ErrorCode } from './errors/codes.ts'
+export { ArchimageError, type ErrorOptions, isArchimageError, type Place } from './errors/error.ts'
+export { type RenderErrorOptions, renderError } from './errors/render.ts'
+export { assembleIndex, type Member } from './manifests/assemble.ts'
+// Values of OCI: pure functions, raw bytes are kept and are the truth.
+export { configPlatform, encodeImageConfig, type ImageConfig, parseImageConfig } from './oci/config.ts'
+export { type Digest, isDigest, sha256 } from './oci/digest.ts'
+export {
+  type Descriptor,
+  describe,
+  encodeImageManifest,
+  encodeIndex,
+  type ImageIndex,
+  type ImageManifest,
+  isAttestation,
+  type Manifest,
+  parseManifest,
+} from './oci/manifest.ts'
+export { type Compression, DOCKER, OCI } from './oci/media-types.ts'
+export {
+  buildPlatform,
+  formatPlatform,
+  normalizePlatform,
+  type Platform,
+  parsePlatform,
+  parsePlatforms,
+  samePlatform,
+  selectPlatform,
+} from './oci/platform.ts'
+export {
+  familiarReference,
+  formatReference,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from './oci/reference.ts'
+export { buildGraph, type Graph, type PlannedCell, type Resolution } from './plan/graph.ts'
+export { type LowerInput, lower } from './plan/lower.ts'
+export type { BaseImage, Lowered, LoweredStage, Op } from './plan/lowered.ts'
+// A project: its services, found and configured, and the cells that follow from them.
+export { loadProject } from './project/load.ts'
+export type { Project, Service, Timestamps } from './project/project.ts'
+export { selectServices } from './project/select.ts'
+// A registry in this process: for people, and one with switchable faults for tests.
+export type { Faults, LoggedRequest } from './registry/faulty/faults.ts'
+export { type FaultyOptions, type FaultyRegistry, startFaultyRegistry } from './registry/faulty/start.ts'
+// Places that hold images.
+export { openRegistry, type Registry, type RegistryOptions } from './registry/registry.ts'
+export {
+  type Registry as ServedRegistry,
+  type RegistryOptions as ServeOptions,
+  startRegistry,
+} from './registry/server/start.ts'
+export { createReporter, type Reporter, type ReporterOptions } from './report/reporter.ts'
+// A run: builds what changed, publishes, reads back; tells everything as events.
+export type {
+  CellResult,
+  CellState,
+  Emit,
+  Failure,
+  RunEvent,
+  RunResult,
+  ServiceResult,
+  TagState,
+} from './run/events.ts'
+export { type PlanCell, planRun } from './run/plan.ts'
+export type { CellSettings } from './run/prepare.ts'
+export { projectRequest } from './run/request.ts'
+export { type RunOutcome, type RunRequest, type RunTools, run, type ServiceImage } from './run/run.ts'
+export { openStore, Store, type StoreOptions } from './store/store.ts'
+export type { Origin, Ref } from './store/types.ts'
+export { registryTransport } from './transports/registry.ts'
+export { storeTransport } from './transports/store.ts'
+export type { BodySource, TransferOptions, Transport } from './transports/transport.ts'
+export { type Expectation, type Verification, verifyImage } from './verify/verify.ts'
