@@ -9,15 +9,15 @@
  * Everything that goes wrong for a reason outside the program is an `ArchimageError` with a code; absence is `undefined`.
  */
 
-// A Dockerfile: text, instructions with their ranges, then one platform's view of it with everything expanded.
-export type { Dockerfile, Instruction, Stage } from './dockerfile/ast.ts'
-export { parseDockerfile } from './dockerfile/parse.ts'
 // Errors: one class, stable codes, and the text that people read.
+
 export { CODES, type ErrorCode } from './errors/codes.ts'
 export { ArchimageError, type ErrorOptions, isArchimageError, type Place } from './errors/error.ts'
 export { type RenderErrorOptions, renderError } from './errors/render.ts'
+
+// Values of OCI: pure functions; raw bytes are kept and are the truth.
+
 export { assembleIndex, type Member } from './manifests/assemble.ts'
-// Values of OCI: pure functions, raw bytes are kept and are the truth.
 export { configPlatform, encodeImageConfig, type ImageConfig, parseImageConfig } from './oci/config.ts'
 export { type Digest, isDigest, sha256 } from './oci/digest.ts'
 export {
@@ -42,32 +42,25 @@ export {
   samePlatform,
   selectPlatform,
 } from './oci/platform.ts'
-export {
-  familiarReference,
-  formatReference,
-  parseReference,
-  type Reference,
-  withDefaultTag,
-} from './oci/reference.ts'
-export { buildGraph, type Graph, type PlannedCell, type Resolution } from './plan/graph.ts'
+export { familiarReference, formatReference, parseReference, type Reference, withDefaultTag } from './oci/reference.ts'
+
+// A Dockerfile: its instructions with their ranges, then what it means for one platform, with everything expanded.
+
+export type { Dockerfile, Instruction, Stage } from './dockerfile/ast.ts'
+export { parseDockerfile } from './dockerfile/parse.ts'
 export { type LowerInput, lower } from './plan/lower.ts'
 export type { BaseImage, Lowered, LoweredStage, Op } from './plan/lowered.ts'
+
 // A project: its services, found and configured, and the cells that follow from them.
+
+export { buildGraph, type Graph, type PlannedCell, type Resolution } from './plan/graph.ts'
 export { loadProject } from './project/load.ts'
 export type { Project, Service, Timestamps } from './project/project.ts'
 export { selectServices } from './project/select.ts'
-// A registry in this process: for people, and one with switchable faults for tests.
-export type { Faults, LoggedRequest } from './registry/faulty/faults.ts'
-export { type FaultyOptions, type FaultyRegistry, startFaultyRegistry } from './registry/faulty/start.ts'
-// Places that hold images.
-export { openRegistry, type Registry, type RegistryOptions } from './registry/registry.ts'
-export {
-  type Registry as ServedRegistry,
-  type RegistryOptions as ServeOptions,
-  startRegistry,
-} from './registry/server/start.ts'
+
+// A run: builds what changed, publishes, reads back, and tells everything as events.
+
 export { createReporter, type Reporter, type ReporterOptions } from './report/reporter.ts'
-// A run: builds what changed, publishes, reads back; tells everything as events.
 export type {
   CellResult,
   CellState,
@@ -82,9 +75,23 @@ export { type PlanCell, planRun } from './run/plan.ts'
 export type { CellSettings } from './run/prepare.ts'
 export { projectRequest } from './run/request.ts'
 export { type RunOutcome, type RunRequest, type RunTools, run, type ServiceImage } from './run/run.ts'
+
+// Places that hold images, and whether what is there is right.
+
+export { openRegistry, type Registry, type RegistryOptions } from './registry/registry.ts'
 export { openStore, Store, type StoreOptions } from './store/store.ts'
 export type { Origin, Ref } from './store/types.ts'
 export { registryTransport } from './transports/registry.ts'
 export { storeTransport } from './transports/store.ts'
 export type { BodySource, TransferOptions, Transport } from './transports/transport.ts'
 export { type Expectation, type Verification, verifyImage } from './verify/verify.ts'
+
+// A registry in this process: one for people, and one with switchable faults for tests.
+
+export type { Faults, LoggedRequest } from './registry/faulty/faults.ts'
+export { type FaultyOptions, type FaultyRegistry, startFaultyRegistry } from './registry/faulty/start.ts'
+export {
+  type Registry as ServedRegistry,
+  type RegistryOptions as ServeOptions,
+  startRegistry,
+} from './registry/server/start.ts'
