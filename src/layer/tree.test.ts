@@ -208,3 +208,16 @@ test('a file that is called like a property of every object has its own content'
   applyLayer(t, { diffId: digest, size: 0, entries, files })
   for (const name of names) expect(t.lookup(name)?.content).toEqual(content)
 })
+
+test('links do not make paths deeper than any file system has', () => {
+  const deep = 'a/'.repeat(1000)
+  const entries = Array.from({ length: 20 }, (_, i) => {
+    const below = i === 0 ? '' : `x${i - 1}/`
+    return [
+      { path: `${below}${deep}b`, kind: 'entry', entry: dir() } as const,
+      { path: `x${i}`, kind: 'entry', entry: link(`${below}${deep}b`) } as const,
+    ]
+  }).flat()
+  const apply = (): void => applyLayer(new Tree(), { diffId: `sha256:${'0'.repeat(64)}`, size: 0, entries })
+  expect(apply).toThrow(expect.objectContaining({ code: 'STEP_FAILED' }))
+})

@@ -4,6 +4,8 @@ import type { Entry } from './entry.ts'
 
 const DEFAULT_DIR: Entry = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtime: 0, size: 0 }
 const MAX_LINKS = 255
+/** PATH_MAX of Linux. Through links of a hostile layer paths get longer than any name in its tar. */
+const MAX_PATH = 4096
 
 /** A directory: its own entry and its children by key. Only the tree whose token it carries may change it. */
 class Dir {
@@ -77,7 +79,7 @@ export class Tree {
   /**
    * Puts an entry, making missing parents (0755, root), and returns what was there. A directory put over a directory
    * keeps the children; anything else replaces what was there. Follows no links: throws STEP_FAILED when a parent is not
-   * a directory.
+   * a directory, or the path is longer than any on Linux.
    */
   put(path: string, entry: Entry): Entry | undefined {
     if (path === '') {
@@ -86,6 +88,8 @@ export class Tree {
       this.#own('').entry = entry
       return before
     }
+    if (path.length > MAX_PATH)
+      throw new ArchimageError('STEP_FAILED', `/${path.slice(0, 100)}… has more than ${MAX_PATH} characters`)
     const slash = path.lastIndexOf('/')
     const dir = this.#own(slash < 0 ? '' : path.slice(0, slash))
     const name = path.slice(slash + 1)
