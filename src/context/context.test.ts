@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from 'bun:test'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import {
   chmodSync,
   linkSync,
@@ -13,6 +14,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isArchimageError } from '../errors/error.ts'
@@ -106,10 +108,18 @@ describe('entries', () => {
     expect(open().lookup('b')!.xattrs).toBeUndefined()
   })
   test.skipIf(process.platform === 'win32')('a fifo is an entry, and no file', () => {
-    execFileSync('mkfifo', [join(root, 'pipe')])
+    execFileSync('mkfifo', ['-m', '620', join(root, 'pipe')])
     const context = open()
-    expect(context.lookup('pipe')!.type).toBe('other')
+    expect(context.lookup('pipe')).toMatchObject({ type: 'fifo', mode: 0o620, size: 0, major: undefined })
     expect(failure(() => context.digest('pipe')).code).toBe('CONTEXT_INVALID')
+  })
+  test.skipIf(process.platform !== 'linux')('devices have their numbers, sockets are something else', async () => {
+    const context = openContext('/dev', { memory: forgetfulMemory(), ignoreFile: false })
+    expect(context.lookup('null')).toMatchObject({ type: 'char', major: 1, minor: 3 })
+    const server = createServer().listen(join(root, 'sock'))
+    await once(server, 'listening')
+    expect(open().lookup('sock')!.type).toBe('other')
+    server.close()
   })
   test('a context that is no folder', () => {
     expect(failure(() => openContext(join(root, 'x'), { memory: forgetfulMemory() })).code).toBe('CONTEXT_INVALID')

@@ -18,8 +18,8 @@ import { type FileStamp, type HashMemory, HashTable } from './hash-memory.ts'
 
 /** One entry of a context, as it was when it was first looked at in this run. Owners are always 0, as in BuildKit. */
 export interface ContextEntry {
-  /** `other`: sockets, devices and fifos, an error for who copies them. */
-  readonly type: 'file' | 'dir' | 'symlink' | 'other'
+  /** `other`: sockets. */
+  readonly type: 'file' | 'dir' | 'symlink' | 'fifo' | 'char' | 'block' | 'other'
   /** Permission bits, 07777. */
   readonly mode: number
   readonly uid: 0
@@ -28,6 +28,9 @@ export interface ContextEntry {
   readonly size: number
   /** Whole seconds since 1970, may be negative. */
   readonly mtime: number
+  /** Of devices. */
+  readonly major?: number | undefined
+  readonly minor?: number | undefined
   /** Target of a symbolic link, as it stands there. Read when it is asked for. */
   readonly link?: string | undefined
   /** The same for all names of one file that has several. */
@@ -44,6 +47,15 @@ let chunk: Buffer | undefined
 /** The name of a file for messages: without bytes that are no text. */
 const shown = (path: string): string => path.replace(/[\p{Cc}\ud800-\udfff]/gu, '?')
 
+const TYPES = new Map<number | undefined, ContextEntry['type']>([
+  [constants.S_IFREG, 'file'],
+  [constants.S_IFDIR, 'dir'],
+  [constants.S_IFLNK, 'symlink'],
+  [constants.S_IFIFO, 'fifo'],
+  [constants.S_IFCHR, 'char'],
+  [constants.S_IFBLK, 'block'],
+])
+
 export class TreeEntry implements ContextEntry {
   readonly type: ContextEntry['type']
   readonly mode: number
@@ -53,20 +65,15 @@ export class TreeEntry implements ContextEntry {
   readonly #tree: Tree
   readonly #path: string
   readonly #names: number
+  readonly #device: number
 
   constructor(tree: Tree, path: string, stat: Stats) {
     const kind = stat.mode & constants.S_IFMT
     this.#tree = tree
     this.#path = path
     this.#names = stat.nlink
-    this.type =
-      kind === constants.S_IFREG
-        ? 'file'
-        : kind === constants.S_IFDIR
-          ? 'dir'
-          : kind === constants.S_IFLNK
-            ? 'symlink'
-            : 'other'
+    this.#device = stat.rdev
+    this.type = TYPES.get(kind) ?? 'other'
     // Windows has no modes: everything can be executed there, as with BuildKit (fsutil, mkstat).
     const mode = stat.mode & 0o7777
     this.mode = this.type === 'symlink' ? 0o777 : process.platform === 'win32' ? (mode | 0o111) & 0o755 : mode
@@ -89,6 +96,19 @@ export class TreeEntry implements ContextEntry {
 
   get inode(): string | undefined {
     return this.type === 'file' && this.#names > 1 ? this.#tree.inode(this.#path) : undefined
+  }
+
+  /** As Linux packs a device number into rdev: 12 bits of major, 20 of minor. */
+  get major(): number | undefined {
+    return this.#isDevice ? (this.#device >>> 8) & 0xfff : undefined
+  }
+
+  get minor(): number | undefined {
+    return this.#isDevice ? (this.#device & 0xff) | ((this.#device >>> 12) & 0xfff00) : undefined
+  }
+
+  get #isDevice(): boolean {
+    return this.type === 'char' || this.type === 'block'
   }
 
   get xattrs(): Readonly<Record<string, string>> | undefined {

@@ -1,7 +1,22 @@
 import { ArchimageError } from '../errors/error.ts'
 import type { Entry } from './entry.ts'
-import type { LayerIndex } from './index.ts'
+import type { LayerIndex, LayerRecord } from './index.ts'
 import type { Tree } from './tree.ts'
+
+/** The file that hard links share, as the header of the newest one says. */
+function linked(target: Entry, id: string, header: LayerRecord['inode']): Entry {
+  if (header === undefined) return { ...target, inode: id }
+  const { mode, uid, gid, mtime, xattrs } = header
+  return {
+    ...target,
+    inode: id,
+    mode: target.type === 'symlink' ? target.mode : mode,
+    uid,
+    gid,
+    mtime,
+    ...(xattrs && { xattrs: { ...target.xattrs, ...xattrs } }),
+  }
+}
 
 /**
  * Changes `tree` as unpacking the layer over it would (image-spec, layer.md, applying changesets; details as containerd):
@@ -14,6 +29,8 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
   const own = index.entries.some(record => record.kind !== 'entry') ? new Set<string>() : undefined
   const key = (path: string) => (tree.caseInsensitive ? path.toLowerCase() : path)
   const parents = new Map<string, string>()
+  /** The names of each file that has several, as far as this layer made them. */
+  const names = new Map<string, Set<string>>()
   const bad = (path: string, reason: string) =>
     new ArchimageError('TAR_INVALID', `layer ${index.diffId}: "${path}" ${reason}`)
 
@@ -47,7 +64,7 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
     for (const name of tree.list(path)) hide(path === '' ? name : `${path}/${name}`)
   }
 
-  for (const [number, { path, kind, entry, link }] of index.entries.entries()) {
+  for (const [number, { path, kind, entry, link, inode }] of index.entries.entries()) {
     if (kind === 'opaque') {
       hideInside(tree.resolve(path).path)
       parents.clear()
@@ -60,9 +77,12 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
       const target = tree.lookup(to)
       if (target === undefined) throw bad(path, `is a hard link to "${link}", which does not exist`)
       if (target.type === 'dir') throw bad(path, `is a hard link to the directory "${link}"`)
-      const shared =
-        target.inode === undefined ? { ...target, inode: `${index.diffId.slice(7, 23)}:${number}` } : target
-      if (shared !== target) tree.put(to, shared)
+      const id = target.inode ?? `${index.diffId.slice(7, 23)}:${number}`
+      const shared = linked(target, id, inode)
+      const group = names.get(id) ?? new Set()
+      names.set(id, group.add(to))
+      for (const name of group) if (name === to || tree.lookup(name)?.inode === id) tree.put(name, shared)
+      group.add(from)
       if (from !== to) put(from, shared)
     } else if (path !== '') {
       // a file may be called "constructor"

@@ -3,7 +3,7 @@ import type { Entry } from './entry.ts'
 import type { LayerIndex, LayerRecord } from './index.ts'
 
 /** First line of an encoded index; another one means that it must be made again. */
-const MAGIC = Buffer.from('archimage layer index 1\n')
+const MAGIC = Buffer.from('archimage layer index 2\n')
 const TYPES = { f: 'file', d: 'dir', l: 'symlink', c: 'char', b: 'block', p: 'fifo' } as const
 const LETTERS = { file: 'f', dir: 'd', symlink: 'l', char: 'c', block: 'b', fifo: 'p' } as const
 
@@ -20,14 +20,14 @@ interface Columns {
   readonly kinds: string
   readonly shared: number[]
   readonly rests: string[]
-  /** Mode, uid, gid and mtime of every entry, as numbers into `owners`: few combinations exist. */
+  /** Mode, uid, gid and mtime of every entry and hard link, as numbers into `owners`: few combinations exist. */
   readonly owners: (readonly [mode: number, uid: number, gid: number, mtime: number])[]
   readonly owner: number[]
   /** Size and offset of every file, one after the other. */
   readonly contents: number[]
   readonly links: string[]
   readonly devices: number[]
-  /** xattrs, pax, inode of the few records that have them. */
+  /** xattrs, pax, inode of the few entries (or hard links) that have them. */
   readonly extras: Record<string, Pick<Entry, 'xattrs' | 'pax' | 'inode'>>
 }
 
@@ -50,7 +50,7 @@ export function encodeIndex(index: LayerIndex): Buffer {
   const owners = new Map<string, number>()
   const kinds: string[] = []
   let before = ''
-  for (const [number, { path, kind, entry, link }] of index.entries.entries()) {
+  for (const [number, { path, kind, entry, link, inode: linked }] of index.entries.entries()) {
     let shared = 0
     while (shared < before.length && path.charCodeAt(shared) === before.charCodeAt(shared)) shared++
     columns.shared.push(shared)
@@ -58,17 +58,22 @@ export function encodeIndex(index: LayerIndex): Buffer {
     before = path
     kinds.push(kind === 'whiteout' ? 'w' : kind === 'opaque' ? 'o' : entry === undefined ? 'h' : LETTERS[entry.type])
     if (link !== undefined) columns.links.push(link)
-    if (entry === undefined) continue
-    const { mode, uid, gid, mtime, xattrs, pax, inode } = entry
+    const stat = entry ?? linked
+    if (stat === undefined) {
+      if (link !== undefined) columns.owner.push(-1)
+      continue
+    }
+    const { mode, uid, gid, mtime, xattrs } = stat
     const owner = `${mode} ${uid} ${gid} ${mtime}`
     if (!owners.has(owner)) owners.set(owner, columns.owners.push([mode, uid, gid, mtime]) - 1)
     columns.owner.push(owners.get(owner)!)
-    if (entry.type === 'file') {
+    const { pax, inode } = entry ?? {}
+    if (entry?.type === 'file') {
       columns.contents.push(entry.size, entry.content?.kind === 'layer' ? entry.content.offset : 0)
       digests.push(Buffer.from(entry.digest!.slice(7), 'hex'))
     }
-    if (entry.link !== undefined) columns.links.push(entry.link)
-    if (entry.type === 'char' || entry.type === 'block') columns.devices.push(entry.major ?? 0, entry.minor ?? 0)
+    if (entry?.link !== undefined) columns.links.push(entry.link)
+    if (entry?.type === 'char' || entry?.type === 'block') columns.devices.push(entry.major ?? 0, entry.minor ?? 0)
     if (xattrs || pax || inode)
       columns.extras[number] = { ...(xattrs && { xattrs }), ...(pax && { pax }), ...(inode && { inode }) }
   }
@@ -101,8 +106,11 @@ function fromColumns(columns: Columns, digests: string): LayerIndex | undefined 
   for (let i = 0; i < kinds.length; i++) {
     path = path.slice(0, shared[i]) + rests[i]!
     const letter = kinds[i]!
-    if (letter === 'h') entries.push({ path, kind: 'entry', link: links[linkAt++]! })
-    else if (letter === 'w') entries.push({ path, kind: 'whiteout' })
+    if (letter === 'h') {
+      const stat = owners[owner[entryAt++]!]
+      const inode = stat && { mode: stat[0], uid: stat[1], gid: stat[2], mtime: stat[3], ...extras[i] }
+      entries.push({ path, kind: 'entry', link: links[linkAt++]!, ...(inode && { inode }) })
+    } else if (letter === 'w') entries.push({ path, kind: 'whiteout' })
     else if (letter === 'o') entries.push({ path, kind: 'opaque' })
     else {
       const type = TYPES[letter as keyof typeof TYPES]

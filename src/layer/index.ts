@@ -15,6 +15,8 @@ export interface LayerRecord {
   readonly entry?: Entry
   /** Path that a hard link names, in this layer or a lower one. */
   readonly link?: string
+  /** What the header of a hard link says of the file: tools that unpack it apply that to the file, under all its names. */
+  readonly inode?: Pick<Entry, 'mode' | 'uid' | 'gid' | 'mtime' | 'xattrs'>
 }
 
 /** All that is in a layer except the bytes of its files: enough to compute trees without unpacking (DESIGN §4). */
@@ -118,7 +120,7 @@ class Collector implements TarHandler {
     if (this.#records.length >= MAX_ENTRIES)
       throw new ArchimageError('TAR_INVALID', `${this.#name}: it has more than ${MAX_ENTRIES} entries`)
     if (kind !== 'entry') this.#records.push({ kind, path })
-    else if (tar.type === 'hardlink') this.#records.push({ kind, path, link: this.#target(tar) })
+    else if (tar.type === 'hardlink') this.#records.push({ kind, path, link: this.#target(tar), inode: inodeOf(tar) })
     else {
       const entry = this.#entry(tar, path, offset)
       this.#records.push({ kind, path, entry })
@@ -181,6 +183,10 @@ class Collector implements TarHandler {
     if (target !== undefined && target !== '') return target
     throw new ArchimageError('TAR_INVALID', `${this.#name}: "${tar.path}" is a hard link to outside of Files/`)
   }
+}
+
+function inodeOf({ mode, uid, gid, mtime, xattrs }: TarEntry): NonNullable<LayerRecord['inode']> {
+  return { mode, uid, gid, mtime: Math.floor(mtime), ...(xattrs && { xattrs: base64Values(xattrs) }) }
 }
 
 function belowFiles(path: string): string | undefined {

@@ -72,7 +72,7 @@ describe('index', () => {
       mtime: -7,
       xattrs: { 'user.a': Buffer.from([0, 255]) },
     },
-    { path: 'hard', type: 'hardlink', link: 'big' },
+    { path: 'hard', type: 'hardlink', link: 'big', mode: 0o600, uid: 7, xattrs: { 'user.b': Buffer.from('c') } },
     { path: 'empty' },
     { path: 'dev', type: 'char', major: 1, minor: 3 },
     { path: 'lnk', link: '../\udcff' },
@@ -98,7 +98,10 @@ describe('index', () => {
     if (content?.kind !== 'layer') throw new Error('wrong kind')
     expect(content.diffId).toBe(found.diffId)
     expect(layer.toString('latin1', content.offset - 1, content.offset + 100_001)).toBe(`\0${'x'.repeat(100_000)}\0`)
-    expect(by.get('entry hard')).toEqual({ path: 'hard', kind: 'entry', link: 'big' })
+    expect(by.get('entry hard')).toEqual({
+      ...{ path: 'hard', kind: 'entry', link: 'big' },
+      inode: { mode: 0o600, uid: 7, gid: 0, mtime: 0, xattrs: { 'user.b': 'Yw==' } },
+    })
     expect(by.get('entry empty')?.entry?.digest).toBe(sha256(''))
     expect(by.get('entry dev')?.entry).toMatchObject({ type: 'char', major: 1, minor: 3 })
     expect(by.get('entry lnk')?.entry?.link).toBe('../\udcff')
@@ -210,6 +213,24 @@ describe('merging', () => {
     expect(inode('d')).toBe(inode('c')!)
     expect(inode('a')).not.toBe(inode('c')!)
     expect(tree.root.mode).toBe(0o755)
+  })
+
+  test('what the header of a hard link says holds for the file under all its names', async () => {
+    const tree = await stack(
+      tar(
+        { path: 'a', text: '1', mode: 0o755, xattrs: { 'user.a': Buffer.from('a') } },
+        { path: 'b', type: 'hardlink', link: 'a', mode: 0o600, uid: 5 },
+        { path: 'gone', type: 'hardlink', link: 'a', mode: 0o600, uid: 5 },
+        { path: 'gone', text: 'another file', mode: 0o640 },
+        { path: 'c', type: 'hardlink', link: 'b', mode: 0o4711, gid: 6, xattrs: { 'user.c': Buffer.from('c') } },
+      ),
+    )
+    for (const path of ['a', 'b', 'c'])
+      expect(tree.lookup(path)).toMatchObject({
+        ...{ mode: 0o4711, uid: 0, gid: 6, size: 1 },
+        xattrs: { 'user.a': 'YQ==', 'user.c': 'Yw==' },
+      })
+    expect(tree.lookup('gone')).toMatchObject({ mode: 0o640, size: 12 })
   })
 
   test('what cannot be is refused', async () => {

@@ -158,7 +158,9 @@ class LayerWriter {
     const first = entry.inode === undefined ? undefined : this.#inodes.get(entry.inode)
     if (first !== undefined) {
       await this.#header({ ...tarEntry(path, entry), type: 'hardlink', size: 0, link: first })
-      this.#records.push({ path, kind, link: first })
+      const { mode, uid, gid, mtime, xattrs } = entry
+      const inode = { mode, uid, gid, mtime: Math.floor(mtime), ...(xattrs && { xattrs }) }
+      this.#records.push({ path, kind, link: first, inode })
       return
     }
     if (entry.inode !== undefined && entry.type !== 'dir') this.#inodes.set(entry.inode, path)

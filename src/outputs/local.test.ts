@@ -30,7 +30,7 @@ const rich = amd64(
   [
     dir('bin'),
     { path: 'bin/tool', text: 'tool', mode: 0o4755, uid: 1234, gid: 5 },
-    { path: 'bin/again', type: 'hardlink', link: 'bin/tool' },
+    { path: 'bin/again', type: 'hardlink', link: 'bin/tool', mode: 0o4755, uid: 1234, gid: 5 },
     { path: 'gone', text: 'covered by a whiteout' },
     { path: 'link', type: 'symlink', link: '/etc/passwd', mode: 0o777 },
     dir('closed', 0o555),

@@ -16,7 +16,7 @@ const layers = [
   [
     { path: 'bin', type: 'dir' as const, mode: 0o755 },
     { path: 'bin/tool', text: 'tool', mode: 0o4755 },
-    { path: 'bin/again', type: 'hardlink' as const, link: 'bin/tool' },
+    { path: 'bin/again', type: 'hardlink' as const, link: 'bin/tool', mode: 0o4755 },
     { path: 'link', type: 'symlink' as const, link: 'bin/tool' },
   ],
   [{ path: 'etc/new', text: 'n' }],

@@ -18,6 +18,7 @@ export interface Found {
  */
 export class ContextView implements SourceTree {
   readonly name = 'the build context'
+  readonly transferred = true
   readonly context: Context
   private readonly modes: 'context' | 'git'
   private readonly times: boolean
@@ -45,6 +46,7 @@ export class ContextView implements SourceTree {
       size: type === 'file' ? entry.size : 0,
       ...(type === 'file' ? { content: { kind: 'host', path: this.context.path(path) } as const } : {}),
       ...(entry.link === undefined ? {} : { link: entry.link }),
+      ...(entry.major === undefined ? {} : { major: entry.major, minor: entry.minor ?? 0 }),
       ...(entry.inode === undefined ? {} : { inode: entry.inode }),
       ...(entry.xattrs === undefined ? {} : { xattrs: entry.xattrs }),
     }
@@ -81,8 +83,9 @@ function digestOf(matches: readonly SourceMatch[], times: boolean): string {
     }
     const xattrs = entry.xattrs ? JSON.stringify(Object.entries(entry.xattrs).sort()) : ''
     const time = times ? entry.mtime : ''
+    const device = entry.major === undefined ? '' : `${entry.major}:${entry.minor}`
     hash.update(
-      `${JSON.stringify(path)} ${entry.type} ${entry.mode} ${entry.digest ?? ''} ${JSON.stringify(entry.link ?? '')} ${group} ${xattrs} ${time} ${parentOnly}\n`,
+      `${JSON.stringify(path)} ${entry.type} ${entry.mode} ${entry.digest ?? ''} ${JSON.stringify(entry.link ?? '')} ${group} ${xattrs} ${device} ${time} ${parentOnly}\n`,
     )
   }
   for (const match of matches) {

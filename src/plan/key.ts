@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { BaseImage, CopySource, Lowered, Op } from './lowered.ts'
 
 /** Raised when anything about how bytes come out of a Dockerfile changes (DESIGN §4: bytes have a format version). */
-export const FORMAT = 1
+export const FORMAT = 2
 
 /** What besides the Dockerfile decides about the bytes of an image. */
 export interface KeyOptions {

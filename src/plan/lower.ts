@@ -24,10 +24,12 @@ import {
   parsePlatform,
   samePlatform,
 } from '../oci/platform.ts'
+import { contextNames } from './context-names.ts'
 import { exposedPorts } from './expose.ts'
 import { goDuration, goQuoteList } from './go-format.ts'
 import type { BaseImage, CopyOp, CopySource, Lowered, LoweredStage, Op } from './lowered.ts'
-import { joinPath, joinWorkdir } from './paths.ts'
+import { ownerNumber } from './owner-number.ts'
+import { cleanWorkdir, joinPath, joinWorkdir } from './paths.ts'
 import { isSignal } from './signals.ts'
 
 /** Times that stand for no time: `created` and history (DESIGN §4). */
@@ -56,6 +58,8 @@ export interface LowerInput {
 }
 
 interface StageState {
+  /** Nothing has been written yet: a filesystem without so much as a root, where no names can be looked up. */
+  empty: boolean
   readonly env: Map<string, string>
   readonly args: Map<string, string | undefined>
   config: ContainerConfig
@@ -104,10 +108,25 @@ export async function lower(input: LowerInput): Promise<Lowered> {
     return promise
   }
 
+  /** The stage that FROM means: by its name as it is kept, which is lower case. */
   function findStage(name: string, before: number): Stage | undefined {
-    const wanted = name.toLowerCase()
-    for (let i = before - 1; i >= 0; i--) if (dockerfile.stages[i]?.name === wanted) return dockerfile.stages[i]
+    for (let i = before - 1; i >= 0; i--) if (dockerfile.stages[i]?.name === name) return dockerfile.stages[i]
     return undefined
+  }
+
+  async function namedContext(name: string, wanted: Platform): Promise<NamedContext | undefined> {
+    for (const one of contextNames(name)) {
+      const found = await input.named?.(one, wanted)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  /** A named context of a stage's name stands in for the whole stage. */
+  function replacement(stage: Stage): Promise<NamedContext | undefined> {
+    return stage.name === undefined
+      ? Promise.resolve(undefined)
+      : namedContext(stage.name, froms[stage.index]!.platform ?? platform)
   }
 
   async function baseOf(
@@ -115,9 +134,10 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   ): Promise<{ base: LoweredStage['base']; state: StageState; triggers: readonly string[] }> {
     const from = froms[stage.index]!
     const wanted = from.platform ?? platform
-    const named = stage.name === undefined ? undefined : await input.named?.(stage.name, wanted)
-    const earlier = named ? undefined : findStage(from.image, stage.index)
+    const replaced = await replacement(stage)
+    const earlier = replaced ? undefined : findStage(from.image, stage.index)
     if (earlier) {
+      if ((await replacement(earlier))?.kind === 'directory') throw notAnImage(stage.from, earlier.name!)
       const { lowered, state, triggers } = await stageAt(earlier.index)
       const { OnBuild: _, ...config } = state.config
       return {
@@ -133,12 +153,8 @@ export async function lower(input: LowerInput): Promise<Lowered> {
         triggers,
       }
     }
-    const context = named ?? (from.image === 'scratch' ? undefined : await input.named?.(from.image, wanted))
-    if (context?.kind === 'directory')
-      throw fail(
-        stage.from,
-        `the named context for "${from.image}" is a directory; it can be copied from, but not built upon`,
-      )
+    const context = replaced ?? (await namedContext(from.image, wanted))
+    if (context?.kind === 'directory') throw notAnImage(stage.from, replaced ? stage.name! : from.image)
     if (from.image === 'scratch' && !context)
       return { base: { kind: 'scratch' }, state: scratch(platform), triggers: [] }
     const image = context?.image ?? (await imageFor(from.image, wanted, stage.from, stage.index))
@@ -153,10 +169,24 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       image: rest as StageState['image'],
       platform: wanted,
       cmdSet: false,
+      empty: image.manifest.layers.length === 0 && (history ?? []).every(entry => entry.empty_layer),
     }
-    if (!inner.Env?.some(pair => pair.startsWith('PATH=')) && image.config.os !== 'windows')
-      state.config = { ...state.config, Env: [...(inner.Env ?? []), `PATH=${DEFAULT_PATH}`] }
     return { base: { kind: 'image', image }, state, triggers: OnBuild ?? [] }
+  }
+
+  function notAnImage(at: Instruction, name: string): ArchimageError {
+    return fail(at, `the named context "${name}" is a directory; it can be copied from, but not built upon`)
+  }
+
+  /** What every stage begins with: PATH, the base's variables over arguments of a stage below, an absolute folder. */
+  function begin(state: StageState): void {
+    const { os } = state.platform
+    const env = state.config.Env ?? []
+    if (os !== 'windows' && !env.some(pair => splitPair(pair)[0] === 'PATH'))
+      state.config = { ...state.config, Env: [...env, `PATH=${DEFAULT_PATH}`] }
+    for (const pair of state.config.Env ?? []) state.env.set(...splitPair(pair))
+    const folder = state.config.WorkingDir
+    if (folder) state.config = { ...state.config, WorkingDir: joinWorkdir(folder, folder, os) }
   }
 
   async function imageFor(reference: string, wanted: Platform, at: Instruction, before: number): Promise<BaseImage> {
@@ -180,11 +210,13 @@ export async function lower(input: LowerInput): Promise<Lowered> {
 
   async function lowerStage(stage: Stage): Promise<Done> {
     const { base, state, triggers } = await baseOf(stage)
-    if (base.kind !== 'stage') for (const pair of state.config.Env ?? []) state.env.set(...splitPair(pair))
     const ops: Op[] = []
     const own: string[] = []
-    for (const trigger of triggers) await dispatch(parseTrigger(trigger, stage), true)
-    for (const instruction of stage.instructions) await dispatch(instruction, false)
+    if (!(await replacement(stage))) {
+      begin(state)
+      for (const trigger of triggers) await dispatch(parseTrigger(trigger, stage), true)
+      for (const instruction of stage.instructions) await dispatch(instruction, false)
+    }
     const lowered: LoweredStage = {
       index: stage.index,
       name: stage.name ?? `stage-${stage.index}`,
@@ -262,15 +294,13 @@ export async function lower(input: LowerInput): Promise<Lowered> {
         case 'workdir': {
           const path = joinWorkdir(state.config.WorkingDir ?? '/', word(instruction.path, instruction), os)
           set({ WorkingDir: path })
-          const slashed = path.replaceAll('\\', '/')
-          if (slashed !== '/')
-            ops.push({
-              kind: 'workdir',
-              path: os === 'windows' ? slashed : path,
-              user: state.config.User ?? '',
-              ...placed(instruction),
-            })
-          return commit(`WORKDIR ${os === 'windows' ? slashed : path}`, slashed !== '/')
+          const slashed = os === 'windows' ? path.replaceAll('\\', '/') : path
+          const user = state.config.User ?? ''
+          if (slashed !== '/') {
+            checkOwner(instruction, `WORKDIR after USER ${user}`, user, false)
+            write({ kind: 'workdir', path: cleanWorkdir(slashed), user, ...placed(instruction) })
+          }
+          return commit(`WORKDIR ${slashed}`, slashed !== '/')
         }
         case 'user': {
           const user = word(instruction.user, instruction)
@@ -327,13 +357,30 @@ export async function lower(input: LowerInput): Promise<Lowered> {
         case 'copy':
         case 'add': {
           const op = await copy(instruction)
-          ops.push(op)
+          write(op)
           return commit(copyHistory(op, instruction), true)
         }
         case 'run':
-          ops.push(run(instruction))
+          write(run(instruction))
           return commit(`RUN ${runHistory(instruction)} # buildkit`, true)
       }
+    }
+
+    function write(op: Op): void {
+      ops.push(op)
+      state.empty = false
+    }
+
+    /** BuildKit looks names up in what is there, and refuses where nothing is. */
+    function checkOwner(instruction: Instruction, what: string, owner: string, link: boolean): void {
+      if (!(link || state.empty) || !needsNames(owner)) return
+      throw fail(
+        instruction,
+        link
+          ? `${what}: with --link there is no /etc/passwd to look the name up in`
+          : `${what}: the image is still empty, it has no /etc/passwd to look the name up in`,
+        `write numbers${link ? ', or leave --link out' : ''}`,
+      )
     }
 
     function commandArgsOf(command: Command): readonly string[] {
@@ -373,28 +420,36 @@ export async function lower(input: LowerInput): Promise<Lowered> {
           'variables are not expanded in --from',
           'write a stage of its own: FROM $NAME AS files, and COPY --from=files',
         )
-      const wanted = state.platform
+      // BuildKit takes the target's platform here, whatever the stage's own is.
+      const wanted = platform
       if (/^\d+$/.test(name)) {
         const index = Number(name)
         if (index >= dockerfile.stages.length) throw fail(instruction, `there is no stage ${index}`)
         if (index >= stage.index) throw fail(instruction, `stage ${index} must stand before this one to be copied from`)
-        return { kind: 'stage', stage: (await stageAt(index)).lowered.index }
+        return stageSource(dockerfile.stages[index]!)
       }
-      const found = dockerfile.stages.find(other => other.name === name.toLowerCase())
+      // Of several stages with one name the last of all is meant, also for a stage between them.
+      const found = dockerfile.stages.findLast(other => other.name === name.toLowerCase())
       if (found) {
-        const earlier = findStage(name, stage.index)
-        if (!earlier) throw fail(instruction, `stage "${name}" must stand before this one to be copied from`)
-        return { kind: 'stage', stage: (await stageAt(earlier.index)).lowered.index }
+        if (found.index >= stage.index)
+          throw fail(instruction, `stage "${name}" must stand before this one to be copied from`)
+        return stageSource(found)
       }
-      const context = await input.named?.(name, wanted)
+      const context = await namedContext(name, wanted)
       if (context)
         return context.kind === 'image'
           ? { kind: 'image', image: context.image }
           : { kind: 'directory', path: context.path }
-      if (name === 'scratch') throw fail(instruction, 'scratch is empty: nothing can be copied from it')
+      if (name === 'scratch') return { kind: 'scratch' }
       const image = await imageFor(name, wanted, instruction, stage.index)
       bases.push(image)
       return { kind: 'image', image }
+    }
+
+    async function stageSource(earlier: Stage): Promise<CopySource> {
+      const replaced = await replacement(earlier)
+      if (replaced?.kind === 'directory') return { kind: 'directory', path: replaced.path }
+      return { kind: 'stage', stage: (await stageAt(earlier.index)).lowered.index }
     }
 
     async function copy(instruction: CopyInstruction | AddInstruction): Promise<CopyOp> {
@@ -418,6 +473,9 @@ export async function lower(input: LowerInput): Promise<Lowered> {
         )
       const chown = instruction.chown === undefined ? undefined : word(instruction.chown, instruction)
       const chmod = instruction.chmod === undefined ? undefined : word(instruction.chmod, instruction)
+      // BuildKit ignores --link where --chmod is given; the result must be the same (DESIGN §4, fidelity).
+      const link = instruction.link && !chmod
+      if (chown) checkOwner(instruction, `--chown=${chown}`, chown, link)
       const files = instruction.files.map(file => ({
         name: file.name,
         content: file.expand
@@ -434,8 +492,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
         dest: joinPath(state.config.WorkingDir ?? '/', relative, os, true),
         ...(chown ? { chown } : {}),
         ...(chmod ? { chmod } : {}),
-        // BuildKit ignores --link where --chmod is given; the result must be the same (DESIGN §4, fidelity).
-        link: instruction.link && !chmod,
+        link,
         parents: instruction.parents,
         excludes: instruction.excludes,
         unpack: instruction.kind === 'add' ? (instruction.unpack ?? true) : false,
@@ -612,6 +669,7 @@ function scratch(platform: Platform): StageState {
   const { architecture, os, variant } = platform
   const path = os === 'windows' ? [] : [`PATH=${DEFAULT_PATH}`]
   return {
+    empty: true,
     env: new Map(),
     args: new Map(),
     config: { WorkingDir: '/', ...(path.length > 0 ? { Env: path } : {}) },
@@ -635,14 +693,15 @@ function finish(stage: LoweredStage, platform: Platform, input: LowerInput, crea
   const pick = <T>(wanted: T | undefined, have: T | undefined): T | undefined => wanted ?? (same ? have : undefined)
   const [v, ver, feat] = [
     pick(platform.variant, variant),
-    pick(platform['os.version'], version),
+    // A windows base keeps its own version: the one that was asked for only has to begin it.
+    same && version ? version : platform['os.version'],
     pick(platform['os.features'], features),
   ]
   const labels =
     Object.keys(input.labels).length > 0 ? { Labels: { ...stage.config.config?.Labels, ...input.labels } } : {}
   return {
     ...stage,
-    config: {
+    config: withoutNothing({
       ...rest,
       ...normalizePlatform({
         os: platform.os,
@@ -652,9 +711,30 @@ function finish(stage: LoweredStage, platform: Platform, input: LowerInput, crea
         ...(feat ? { 'os.features': feat } : {}),
       }),
       created,
-      config: { ...stage.config.config, ...labels },
-    } as unknown as ImageConfig,
+      config: withoutNothing({ ...stage.config.config, ...labels }),
+      history: (stage.config.history ?? []).map(withoutNothing),
+    }) as unknown as ImageConfig,
   }
+}
+
+const OMITTED = new Set(
+  (
+    'User ExposedPorts Env Entrypoint Cmd ArgsEscaped Volumes WorkingDir Labels StopSignal OnBuild Shell ' +
+    'created_by author comment empty_layer'
+  ).split(' '),
+)
+
+/** Without known fields that say nothing: `CMD []`, `"User": ""`. BuildKit writes none of them. */
+function withoutNothing<T extends object>(value: T): T {
+  const nothing = (inner: unknown): boolean => !inner || (typeof inner === 'object' && Object.keys(inner).length === 0)
+  return Object.fromEntries(Object.entries(value).filter(([key, inner]) => !(OMITTED.has(key) && nothing(inner)))) as T
+}
+
+/** Whether an owner has names that only /etc/passwd or /etc/group can tell; `root`, numbers and nothing do without. */
+function needsNames(owner: string): boolean {
+  const colon = owner.indexOf(':')
+  const parts = colon < 0 ? [owner] : [owner.slice(0, colon), owner.slice(colon + 1)]
+  return parts.some(part => part !== '' && ownerNumber(part) === undefined)
 }
 
 function splitPair(pair: string): [string, string] {

@@ -20,6 +20,8 @@ export interface BaseImage {
 
 /** Where COPY and ADD take their files from. */
 export type CopySource =
+  /** `COPY --from=scratch`: an empty folder. */
+  | { readonly kind: 'scratch' }
   | { readonly kind: 'context' }
   | { readonly kind: 'stage'; readonly stage: number }
   | { readonly kind: 'image'; readonly image: BaseImage }

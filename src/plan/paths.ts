@@ -28,8 +28,15 @@ export function joinPath(parent: string, path: string, os: string, keepSlash: bo
   return out
 }
 
-/** WORKDIR as the config has it: backslashes on windows. */
+/** WORKDIR as the config has it: backslashes on windows; on linux an absolute path stays as it is written. */
 export function joinWorkdir(current: string, path: string, os: string): string {
+  if (os !== 'windows' && path.startsWith('/')) return path
   const joined = joinPath(current || '/', path, os, false)
   return os === 'windows' ? joined.replaceAll('/', '\\') : joined
+}
+
+/** The folder that WORKDIR makes. */
+export function cleanWorkdir(path: string): string {
+  const clean = posix.normalize(path)
+  return clean.length > 1 && clean.endsWith('/') ? clean.slice(0, -1) : clean
 }

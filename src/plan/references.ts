@@ -1,5 +1,6 @@
 import type { Dockerfile, Instruction } from '../dockerfile/ast.ts'
 import { normalizePlatform, type Platform } from '../oci/platform.ts'
+import { contextNames } from './context-names.ts'
 import { expandFrom, findTarget, globalArguments } from './lower.ts'
 
 /** An image that a Dockerfile names, where its target needs it. */
@@ -34,9 +35,8 @@ export function imageUses(
   visit(target.index)
   return uses
 
-  function stageNamed(name: string, before: number): number | undefined {
-    const wanted = name.toLowerCase()
-    return dockerfile.stages.findLast(stage => stage.index < before && stage.name === wanted)?.index
+  function replaced(name: string): boolean {
+    return contextNames(name).some(one => named.has(one))
   }
 
   function visit(index: number): void {
@@ -45,20 +45,21 @@ export function imageUses(
     const stage = dockerfile.stages[index]!
     const from = expandFrom(stage, globals, dockerfile)
     const wanted = from.platform ?? platform
-    if (stage.name === undefined || !named.has(stage.name)) {
-      const earlier = stageNamed(from.image, index)
-      if (earlier !== undefined) visit(earlier)
-      else if (from.image !== 'scratch' && !named.has(from.image))
-        uses.push({ reference: from.image, platform: wanted, instruction: stage.from, how: 'from' })
-    }
+    if (stage.name !== undefined && replaced(stage.name)) return
+    const base = dockerfile.stages.findLast(other => other.index < index && other.name === from.image)
+    if (base) visit(base.index)
+    else if (from.image !== 'scratch' && !replaced(from.image))
+      uses.push({ reference: from.image, platform: wanted, instruction: stage.from, how: 'from' })
     for (const instruction of stage.instructions) {
       const name = instruction.kind === 'copy' ? instruction.from : undefined
       if (name === undefined) continue
-      const earlier = /^\d+$/.test(name) ? Number(name) : stageNamed(name, index)
+      const earlier = /^\d+$/.test(name)
+        ? Number(name)
+        : dockerfile.stages.findLast(other => other.name === name.toLowerCase())?.index
       if (earlier !== undefined) {
         if (earlier < index) visit(earlier)
-      } else if (!named.has(name) && name !== 'scratch' && !name.includes('$'))
-        uses.push({ reference: name, platform: wanted, instruction, how: 'copy' })
+      } else if (!replaced(name) && name !== 'scratch' && !name.includes('$'))
+        uses.push({ reference: name, platform, instruction, how: 'copy' })
     }
   }
 }

@@ -5,7 +5,7 @@ const NAMES = (
 
 /** True for what STOPSIGNAL takes: a number, or a name with or without SIG, RTMIN+n and RTMAX-n included. */
 export function isSignal(text: string): boolean {
-  if (/^\d+$/.test(text)) return Number(text) > 0 || text === '0'
+  if (/^[+-]?\d+$/.test(text)) return Number(text) !== 0
   const name = text.toUpperCase().replace(/^SIG/, '')
   return NAMES.includes(name) || /^RTMIN\+([1-9]|1[0-5])$/.test(name) || /^RTMAX-([1-9]|1[0-4])$/.test(name)
 }

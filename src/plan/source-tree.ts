@@ -14,6 +14,8 @@ export interface SourceTree {
   digest(path: string): Digest
   /** "the build context", "stage build": for messages. */
   readonly name: string
+  /** A folder that BuildKit would have to transfer: it sends what the patterns of sources match, and refuses malformed ones. */
+  readonly transferred?: boolean
 }
 
 const MAX_LINKS = 255

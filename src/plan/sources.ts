@@ -43,7 +43,14 @@ function withParents(op: CopyOp, source: string, tree: SourceTree): SourceMatch[
     resolveLinks(tree, `${root}/${pattern}`, { followLast: false }).entry === undefined
   )
     throw missing(source, posix.join(root, pattern), tree)
-  return matches(root, tree).map(path => one(op, path, source, tree, pattern))
+  const roots = matches(root, tree)
+  // Of a context only what the whole pattern matches is sent, so that a file never takes the place of the pivot.
+  const found = tree.transferred && hasWildcards(root) ? roots.filter(path => isDirectory(path, tree)) : roots
+  return found.map(path => one(op, path, source, tree, pattern))
+}
+
+function isDirectory(path: string, tree: SourceTree): boolean {
+  return resolveLinks(tree, path).entry?.type === 'dir'
 }
 
 /** The paths (without leading slash) that a cleaned absolute source matches. */
@@ -55,6 +62,10 @@ function matches(clean: string, tree: SourceTree): string[] {
   let level = [start]
   for (const [i, part] of parts.slice(first).entries()) {
     const matcher = hasWildcards(part) ? compileGlob(part) : (name: string) => name === part.replaceAll(/\\(.)/g, '$1')
+    if (!matcher && tree.transferred)
+      throw new ArchimageError('DOCKERFILE_INVALID', `"${clean.slice(1)}" is not a well formed pattern`, {
+        hint: 'a "[" needs its "]"; write \\[ for a bracket in a name',
+      })
     if (!matcher) return []
     const last = first + i === parts.length - 1
     level = level.flatMap(dir =>
@@ -135,6 +146,9 @@ function missing(source: string, path: string, tree: SourceTree): ArchimageError
         hint: 'links are followed inside only; copy what it points to, or make it part of the context',
       },
     )
+  // A context lists what it holds, sockets too, but has no entry for them.
+  if (link === undefined && parent.entry?.type === 'dir' && tree.list(parent.path).includes(base))
+    return new ArchimageError('NOT_FOUND', `"${source}" is a socket, which an image cannot hold`)
   const meant = parent.entry?.type === 'dir' ? didYouMean(base, tree.list(parent.path)) : undefined
   return new ArchimageError('NOT_FOUND', `"${source}" does not exist in ${tree.name}`, {
     hint: meant ?? 'check the name, and that no line of .dockerignore leaves it out',

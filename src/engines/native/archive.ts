@@ -1,7 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import { ArchimageError } from '../../errors/error.ts'
 import type { Entry } from '../../layer/entry.ts'
-import { indexLayer, type LayerIndex } from '../../layer/index.ts'
+import { indexLayer, type LayerIndex, type LayerRecord } from '../../layer/index.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { OCI } from '../../oci/media-types.ts'
 import type { SourceMatch } from '../../plan/sources.ts'
@@ -9,31 +8,40 @@ import { decompress, sniffCompression } from '../../sys/compress.ts'
 import { isZero, readHeader } from '../../tar/header.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import type { BuildTools } from '../engine.ts'
-import { knownIndex, rememberIndex } from './base.ts'
+import { BLOB, knownIndex, type LayerBlob, putIndex } from './base.ts'
 
 /** Record kind: the diff ID of an archive of the context by its digest; empty when the file is no archive. */
 const ARCHIVE = 'archive'
+/** Record kind: the index of an archive by diff ID. Unlike a layer's it has no whiteouts, only files of such names. */
+const ARCHIVE_INDEX = 'archive-index'
 const MAX_TAR = 64 * 2 ** 30
 
+/** One entry of an archive: something of its own, or a further name of the file at `link`, which its header describes. */
 export interface ArchiveEntry {
   readonly path: string
-  readonly entry: Entry
+  readonly entry?: Entry
+  readonly link?: string
+  readonly inode?: LayerRecord['inode']
 }
 
 /**
  * The entries of a file that ADD unpacks: a tar, plain or compressed with gzip, bzip2, xz or zstd, told by its content as
  * docker does. Undefined for any other file. The uncompressed tar is kept in the store's cache.
  */
-export async function archiveEntries(match: SourceMatch, tools: BuildTools): Promise<ArchiveEntry[] | undefined> {
+export async function archiveEntries(
+  match: SourceMatch,
+  tools: BuildTools,
+): Promise<readonly ArchiveEntry[] | undefined> {
   const { entry } = match
   if (entry.type !== 'file' || entry.content?.kind !== 'host' || entry.digest === undefined) return undefined
   const { store } = tools
   const known = store.records.get<{ diffId?: Digest }>(ARCHIVE, entry.digest)
   if (known && known.diffId === undefined) return undefined
-  const stored = known?.diffId !== undefined && store.tar(known.diffId) ? knownIndex(store, known.diffId) : undefined
+  const stored =
+    known?.diffId !== undefined && store.tar(known.diffId) ? knownIndex(store, known.diffId, ARCHIVE_INDEX) : undefined
   const index = stored ?? (await unpack(match, entry.content.path, tools))
   store.records.put(ARCHIVE, entry.digest, index ? { diffId: index.diffId } : {})
-  return index && entriesOf(index, match.path)
+  return index?.entries
 }
 
 async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildTools): Promise<LayerIndex | undefined> {
@@ -61,7 +69,10 @@ async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildToo
     }
     const index = await indexLayer(checked(), { name: match.path, signal, whiteouts: false })
     tar.commit()
-    rememberIndex(store, index, { digest: index.diffId, size: index.size, mediaType: OCI.layer })
+    putIndex(store, index, ARCHIVE_INDEX)
+    // A layer with the same bytes has a blob that can be fetched again.
+    if (!store.records.get<LayerBlob>(BLOB, index.diffId))
+      store.records.put(BLOB, index.diffId, { digest: index.diffId, size: index.size, mediaType: OCI.layer })
     return index
   } catch (error) {
     tar.abort()
@@ -73,23 +84,6 @@ async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildToo
 
 function isTar(head: Buffer): boolean {
   return !isZero(head, 0) && typeof readHeader(head, 0) !== 'string'
-}
-
-function entriesOf(index: LayerIndex, archive: string): ArchiveEntry[] {
-  const out: ArchiveEntry[] = []
-  const byPath = new Map<string, Entry>()
-  for (const record of index.entries) {
-    if (record.kind !== 'entry') continue
-    const entry = record.entry ?? (record.link === undefined ? undefined : byPath.get(record.link))
-    if (!entry)
-      throw new ArchimageError(
-        'TAR_INVALID',
-        `${archive}: "${record.path}" is a hard link to "${record.link}", which is not in the archive`,
-      )
-    byPath.set(record.path, entry)
-    out.push({ path: record.path, entry })
-  }
-  return out
 }
 
 function firstBytes(path: string | Buffer): Buffer {

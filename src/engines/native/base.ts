@@ -45,21 +45,25 @@ export async function imageTree(image: BaseImage, tools: BuildTools): Promise<Tr
   return tree
 }
 
-/** The index of a layer that is known, without network. */
-export function knownIndex(store: Store, diffId: Digest): LayerIndex | undefined {
-  const key = `${store.root} ${diffId}`
+/** The index of a layer that is known, without network. `kind`: that of an archive reads the same bytes in another way. */
+export function knownIndex(store: Store, diffId: Digest, kind: string = INDEX): LayerIndex | undefined {
+  const key = `${store.root} ${kind} ${diffId}`
   const cached = decoded.get(key)
   if (cached) return cached
-  const bytes = store.records.blob(INDEX, diffId)
+  const bytes = store.records.blob(kind, diffId)
   const index = bytes && decodeIndex(bytes)
   if (index) decoded.set(key, index)
   return index
 }
 
 export function rememberIndex(store: Store, index: LayerIndex, blob: LayerBlob): void {
-  decoded.set(`${store.root} ${index.diffId}`, index)
-  store.records.putBlob(INDEX, index.diffId, encodeIndex(index))
+  putIndex(store, index, INDEX)
   store.records.put(BLOB, index.diffId, blob)
+}
+
+export function putIndex(store: Store, index: LayerIndex, kind: string): void {
+  decoded.set(`${store.root} ${kind} ${index.diffId}`, index)
+  store.records.putBlob(kind, index.diffId, encodeIndex(index))
 }
 
 async function layerIndex(

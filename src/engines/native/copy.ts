@@ -3,7 +3,9 @@ import { applyChmod, parseChmod } from '../../dockerfile/chmod.ts'
 import { ArchimageError } from '../../errors/error.ts'
 import type { Entry } from '../../layer/entry.ts'
 import type { CopyOp } from '../../plan/lowered.ts'
+import { resolveLinks } from '../../plan/source-tree.ts'
 import type { SourceMatch } from '../../plan/sources.ts'
+import type { ArchiveEntry } from './archive.ts'
 import { type Change, ROOT } from './change.ts'
 import type { Owner } from './owner.ts'
 
@@ -11,7 +13,9 @@ export interface CopyContext {
   /** From --chown; undefined keeps the owner of the source. */
   readonly owner: Owner | undefined
   /** Entries of an archive that is to be unpacked, or undefined when the file is none. */
-  readonly unpack: (match: SourceMatch) => readonly { readonly path: string; readonly entry: Entry }[] | undefined
+  readonly unpack: (match: SourceMatch) => readonly ArchiveEntry[] | undefined
+  /** Of this instruction, among all of a build. */
+  readonly serial: string
 }
 
 /** Copies what was found for a COPY or ADD to its destination, with the rules of BuildKit's copy (fsutil). */
@@ -33,12 +37,12 @@ export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMa
     }
   })
 
-  for (const match of [...matches, ...heredocs]) {
+  for (const [i, match] of [...matches, ...heredocs].entries()) {
     const archive = op.unpack ? context.unpack(match) : undefined
     if (archive) {
       const dest = change.resolve(op.dest)
       change.makeDirectories(dest, 0o755, owner)
-      unpackInto(change, dest, archive, context.owner)
+      unpackInto(change, dest, archive, context.owner, `${context.serial}.${i}`)
       continue
     }
     change.makeDirectories(change.resolve(isDirectory ? op.dest : posix.dirname(op.dest)), directoryMode, owner)
@@ -64,8 +68,11 @@ export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMa
     const there = change.lookup(dest)
     if (entry.type === 'dir') {
       if (there && there.type !== 'dir') throw blocked(dest, 'it is there and is no directory')
-      // A folder that only leads to something wanted does not change one that exists.
-      if (there && parentOnly) return
+      // A folder that only leads to something wanted gives its mode to one that exists, and nothing else.
+      if (there && parentOnly) {
+        change.put(dest, { ...there, mode: entry.mode })
+        return
+      }
     } else if (there?.type === 'dir') throw blocked(dest, `a directory is there, and /${match.path} is none`)
     change.put(dest, {
       ...entry,
@@ -79,19 +86,60 @@ function blocked(dest: string, why: string): ArchimageError {
   return new ArchimageError('STEP_FAILED', `cannot copy to /${dest}: ${why}`, { hint: 'choose another destination' })
 }
 
-/** Unpacks an archive's entries below `dest` as docker's ADD does: owners and modes of the archive, existing things replaced. */
+/**
+ * Unpacks an archive's entries below `dest` as docker's ADD does, which makes `dest` the root meanwhile: owners and modes
+ * of the archive, existing things replaced, links followed inside `dest`. `serial` tells the files apart that get several
+ * names here.
+ */
 function unpackInto(
   change: Change,
   dest: string,
-  entries: readonly { readonly path: string; readonly entry: Entry }[],
+  entries: readonly ArchiveEntry[],
   owner: Owner | undefined,
+  serial: string,
 ): void {
-  for (const { path, entry } of entries) {
+  const root = dest
+  for (const [number, { path, entry, link, inode }] of entries.entries()) {
     if (path === '') continue
-    const full = dest === '' ? path : `${dest}/${path}`
-    const parent = change.resolve(posix.dirname(full) === '.' ? '' : posix.dirname(full))
-    change.makeDirectories(parent, 0o755, ROOT)
-    const target = parent === '' ? posix.basename(full) : `${parent}/${posix.basename(full)}`
-    change.put(target, owner ? { ...entry, ...owner } : entry)
+    const dir = posix.dirname(path) === '.' ? '' : posix.dirname(path)
+    const parent = resolveLinks(change, dir, { root })
+    if (!parent.entry && resolveLinks(change, dir, { root, followLast: false }).entry)
+      throw blocked(parent.path, `the link at ${dir} leads to nothing, so "${path}" cannot be put there`)
+    change.makeDirectories(parent.path, 0o755, ROOT)
+    const target = posix.join(parent.path, posix.basename(path))
+    if (link === undefined) change.put(target, { ...entry!, ...owner })
+    else shareFile(change, { root, path, target, link, header: { ...inode, ...owner }, id: `${serial}:${number}` })
   }
+}
+
+/** A further name for a file of the archive, or one that was there. The file becomes what the link's header says. */
+function shareFile(
+  change: Change,
+  of: {
+    readonly root: string
+    readonly path: string
+    readonly target: string
+    readonly link: string
+    readonly header: Partial<Entry>
+    readonly id: string
+  },
+): void {
+  const { path: source, entry } = resolveLinks(change, of.link, { root: of.root, followLast: false })
+  if (!entry || entry.type === 'dir' || source === of.target)
+    throw new ArchimageError(
+      'TAR_INVALID',
+      `"${of.path}" is a hard link to "${of.link}", ${entry ? 'which is no file' : 'which does not exist'}`,
+    )
+  const { mode = entry.mode, xattrs } = of.header
+  const shared: Entry = {
+    ...entry,
+    ...of.header,
+    mode: entry.type === 'symlink' ? entry.mode : mode,
+    ...(xattrs && { xattrs: { ...entry.xattrs, ...xattrs } }),
+    // Names that a base gave the file stay with the old one, as on an overlay.
+    inode: change.written.get(source)?.inode ?? of.id,
+  }
+  for (const [name, other] of change.written) if (other.inode === shared.inode) change.put(name, shared)
+  change.put(source, shared)
+  change.put(of.target, shared)
 }

@@ -175,6 +175,7 @@ class NativeBuild {
   private async sources(op: CopyOp): Promise<readonly SourceMatch[]> {
     const { from } = op
     if (op.sources.length === 0) return []
+    if (from.kind === 'scratch') return findSources(op, treeSource(new Tree(), 'scratch'))
     if (from.kind === 'context') return this.cell.context.find(op).matches
     if (from.kind === 'directory') return this.cell.directories.get(from.path)!.find(op).matches
     if (from.kind === 'image')
@@ -189,17 +190,17 @@ class NativeBuild {
         hint: 'write an octal mode up to 7777, or a symbolic one like u=rwX,go=rX',
       })
     const matches = (await this.sources(op)).map((match, i) => withInodes(match, `${serial}.${i}`))
-    const archives = op.unpack ? await this.archives(matches) : new Map<SourceMatch, ArchiveEntry[]>()
+    const archives = op.unpack ? await this.archives(matches) : new Map<SourceMatch, readonly ArchiveEntry[]>()
     // --link makes a layer that does not depend on what is below it: it is computed on an empty tree and laid over.
     const target = op.link ? new Change(new Tree({ caseInsensitive: change.tree.caseInsensitive })) : change
     const owner = op.chown === undefined ? undefined : await this.owner(op.chown, change, `line ${op.line}: --chown`)
-    applyCopy(target, op, matches, { owner, unpack: match => archives.get(match) })
+    applyCopy(target, op, matches, { owner, unpack: match => archives.get(match), serial })
     if (target !== change) for (const [path, entry] of target.written) change.put(path, entry)
   }
 
   /** The entries of those matches that are archives. */
-  private async archives(matches: readonly SourceMatch[]): Promise<Map<SourceMatch, ArchiveEntry[]>> {
-    const out = new Map<SourceMatch, ArchiveEntry[]>()
+  private async archives(matches: readonly SourceMatch[]): Promise<Map<SourceMatch, readonly ArchiveEntry[]>> {
+    const out = new Map<SourceMatch, readonly ArchiveEntry[]>()
     for (const match of matches) {
       const entries = await archiveEntries(match, this.tools)
       if (entries) out.set(match, entries)

@@ -1,4 +1,5 @@
 import type { Entry } from '../../layer/entry.ts'
+import { ownerNumber } from '../../plan/owner-number.ts'
 import { resolveLinks } from '../../plan/source-tree.ts'
 
 export interface Owner {
@@ -16,7 +17,8 @@ export interface Users {
 
 /**
  * `user[:group]` by the tree's own /etc/passwd and /etc/group (Dockerfile reference, COPY --chown): a number without group
- * is its own group, a name has the group of its passwd line. A name that does not exist is root, as in BuildKit.
+ * is its own group, a name has the group of its passwd line; an empty half is 0. A name that does not exist is root, as in
+ * BuildKit.
  */
 export async function resolveOwner(text: string, users: Users): Promise<Owner> {
   const colon = text.indexOf(':')
@@ -41,10 +43,9 @@ export async function resolveOwner(text: string, users: Users): Promise<Owner> {
 }
 
 function numeric(text: string): number | undefined {
-  if (text === 'root') return 0
-  if (!/^[+-]?\d+$/.test(text)) return undefined
-  const value = Number(text)
-  return value >= 0 && value <= 0x7fffffff ? value : undefined
+  const value = text === '' ? 0 : ownerNumber(text)
+  // chown(2) takes -1 for "leave it", which is 0 for what BuildKit makes; others are 32 bits without sign.
+  return value === undefined ? undefined : value === -1 ? 0 : value >>> 0
 }
 
 async function find(users: Users, file: string, name: string): Promise<readonly string[] | undefined> {

@@ -1,0 +1,100 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { archimage } from '../../scripts/archimage.ts'
+import { type BuildKit, peerOrThrow, run } from '../peers/index.ts'
+import type { Case } from './case.ts'
+import { Context } from './context.ts'
+import { type Image, layoutOfArchive, readImages } from './image.ts'
+
+/** What a builder made of a case: images by platform, or its refusal. */
+export type Result =
+  | { readonly images: ReadonlyMap<string, Image> }
+  | { readonly refusal: string; readonly lines: readonly number[] }
+
+/** A case with its context written and its Dockerfile's placeholders filled. */
+export interface Prepared {
+  readonly case: Case
+  readonly folder: string
+  readonly contexts: Readonly<Record<string, string>>
+}
+
+export function prepare(one: Case, folder: string, host: string): Prepared {
+  const context = new Context(join(folder, 'context'))
+  if (one.files) one.files(context)
+  else context.file('a')
+  mkdirSync(join(folder, 'dockerfile'), { recursive: true })
+  writeFileSync(join(folder, 'dockerfile', 'Dockerfile'), one.dockerfile.replaceAll('REG/', `${host}/`))
+  const contexts = Object.entries(one.contexts ?? {}).map(([name, write]) => {
+    const named = new Context(join(folder, 'named', name))
+    write(named)
+    return [name, named.folder]
+  })
+  return { case: one, folder, contexts: Object.fromEntries(contexts) }
+}
+
+const LIMIT = 60_000
+
+export async function buildWithBuildKit(
+  { case: one, folder, contexts }: Prepared,
+  buildkit: BuildKit,
+): Promise<Result> {
+  const out = join(folder, 'buildkit.tar')
+  const opts = [
+    `platform=${(one.platforms ?? ['linux/amd64']).join()}`,
+    ...(one.target === undefined ? [] : [`target=${one.target}`]),
+    ...Object.entries(one.args ?? {}).map(([name, value]) => `build-arg:${name}=${value}`),
+    ...Object.entries(one.labels ?? {}).map(([name, value]) => `label:${name}=${value}`),
+    ...Object.keys(contexts).map(name => `context:${name}=local:${name}`),
+  ]
+  const locals = { context: join(folder, 'context'), dockerfile: join(folder, 'dockerfile'), ...contexts }
+  const { code, stdout, stderr } = await run(
+    [
+      peerOrThrow('buildctl'),
+      '--addr',
+      buildkit.address,
+      'build',
+      '--progress=plain',
+      '--frontend=dockerfile.v0',
+      `--output=type=oci,dest=${out}`,
+      ...opts.flatMap(opt => ['--opt', opt]),
+      ...Object.entries(locals).flatMap(([name, path]) => ['--local', `${name}=${path}`]),
+    ],
+    { timeout: LIMIT },
+  )
+  return result(code, out, stdout + stderr)
+}
+
+export async function buildWithArchimage(
+  { case: one, folder, contexts }: Prepared,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Result> {
+  const out = join(folder, 'archimage.tar')
+  const { code, stdout, stderr } = await run(
+    [
+      ...archimage,
+      'build',
+      '--progress=plain',
+      '-f',
+      join(folder, 'dockerfile', 'Dockerfile'),
+      '--platform',
+      (one.platforms ?? ['linux/amd64']).join(),
+      '-o',
+      `type=oci,dest=${out}`,
+      ...(one.target === undefined ? [] : ['--target', one.target]),
+      ...Object.entries(one.args ?? {}).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
+      ...Object.entries(one.labels ?? {}).flatMap(([name, value]) => ['--label', `${name}=${value}`]),
+      ...Object.entries(contexts).flatMap(([name, path]) => ['--build-context', `${name}=${path}`]),
+      join(folder, 'context'),
+    ],
+    { env, timeout: LIMIT },
+  )
+  return result(code, out, stdout + stderr)
+}
+
+function result(code: number, out: string, output: string): Result {
+  if (code === 0) return { images: readImages(layoutOfArchive(out)) }
+  rmSync(out, { force: true })
+  // BuildKit names several places for a circle of stages.
+  const lines = [...output.matchAll(/Dockerfile:(\d+)/g)].map(([, line]) => Number(line))
+  return { refusal: output.slice(-3000), lines: [...new Set(lines)] }
+}
