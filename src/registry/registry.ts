@@ -2,7 +2,6 @@ import { parseReference, type Reference } from '../oci/reference.ts'
 import { Client, TUNING, type Tuning } from './client.ts'
 import { type Environment, loadRegistryConfig, type RegistryConfig } from './config.ts'
 import { type Credentials, fileCredentials } from './credentials.ts'
-import { isLoopback } from './proxy.ts'
 import { Repository } from './repository.ts'
 import type { Site } from './site.ts'
 
@@ -68,9 +67,4 @@ export function openRegistry(options: RegistryOptions = {}): Registry {
       return repository
     },
   }
-}
-
-/** Loopback registries speak plain HTTP without being asked to. */
-export function isLoopbackRegistry(registry: string): boolean {
-  return URL.canParse(`http://${registry}`) && isLoopback(new URL(`http://${registry}`).hostname)
 }
