@@ -1,5 +1,4 @@
 import { resolve } from 'node:path'
-import { ArchimageError } from '../errors/error.ts'
 import { buildPlatform, formatPlatform, parsePlatform } from '../oci/platform.ts'
 import { familiarReference, formatReference } from '../oci/reference.ts'
 import type { Output } from '../outputs/parse.ts'
@@ -36,8 +35,8 @@ export async function readOutputs(options: Options, directory: string): Promise<
         manifest: Object.assign({}, ...list.map(output => output.annotations.manifest)),
         index: Object.assign({}, ...list.map(output => output.annotations.index)),
       },
-      exclude: list.flatMap(output =>
-        output.dest !== undefined && output.dest !== '-' ? [resolve(directory, output.dest)] : [],
+      exclude: [...list.map(output => output.dest), options['iidfile'], options['metadataFile']].flatMap(file =>
+        typeof file === 'string' && file !== '-' ? [resolve(directory, file)] : [],
       ),
     },
     directory,
@@ -87,7 +86,9 @@ export async function execute(
         members,
       }),
     )
-    await deliver(images, options, outputs, outcome, tools, signal)
+    const wanted = outputs.list.some(output => output.dest !== undefined) || outputs.load || options['iidfile']
+    if (images.length > 0) await deliver(images, options, outputs, outcome, tools, signal)
+    else if (wanted) say('nothing was written: no service is complete')
     printResult(request, options, outputs, outcome)
     return outcome.result.exitCode
   } finally {
@@ -115,8 +116,6 @@ async function deliver(
     env: process.env,
   }
   const files = outputs.list.filter(output => output.dest !== undefined)
-  if ((files.length > 0 || outputs.load || options['iidfile'] !== undefined) && images.length === 0)
-    throw new ArchimageError('INCOMPLETE', 'nothing was written: no service is complete')
   if (files.length > 0) await (await import('../outputs/write.ts')).writeOutputs(files, images, tools)
   if (outputs.load) {
     const given = strings(options['platform'])
@@ -128,8 +127,8 @@ async function deliver(
   const [idFile, metadataFile] = [options['iidfile'], options['metadataFile']]
   if (idFile === undefined && metadataFile === undefined) return
   const { writeIidFile, writeMetadataFile } = await import('../outputs/metadata.ts')
-  if (typeof idFile === 'string') writeIidFile(idFile, images)
-  if (typeof metadataFile === 'string') writeMetadataFile(metadataFile, images)
+  if (typeof idFile === 'string') writeIidFile(resolve(outputs.directory, idFile), images)
+  if (typeof metadataFile === 'string') writeMetadataFile(resolve(outputs.directory, metadataFile), images)
 }
 
 /** stdout carries the result: digest references, or JSON with --json. */

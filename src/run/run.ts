@@ -9,7 +9,6 @@ import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '..
 import { formatReference, type Reference } from '../oci/reference.ts'
 import { buildGraph, cellId, type Graph, type PlannedCell } from '../plan/graph.ts'
 import { whatChanged } from '../plan/key.ts'
-import { runPrebuild } from '../project/prebuild.ts'
 import type { Project, Service } from '../project/project.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
@@ -153,6 +152,7 @@ class Run {
     const cells = graph.cells.filter(cell => cell.service.prebuild !== undefined)
     if (cells.length === 0) return
     this.tools.emit({ type: 'phase', phase: 'prepare' })
+    const { runPrebuild } = await import('../project/prebuild.ts')
     const slots = new Slots(jobs)
     const prebuild = async (cell: PlannedCell): Promise<void> => {
       if (this.signal.aborted) return

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Registry, startRegistry } from '../../src/registry/server/start.ts'
 import { digests, resultOf, Sandbox, states } from './command.ts'
@@ -70,6 +70,12 @@ describe('COPY . . from the root of the project', () => {
     const first = await sandbox.must(['build'], { cwd: project })
     const second = await sandbox.must(['build'], { cwd: project })
     expect(second.stdout).toBe(first.stdout)
+    expect(Object.values(states(project))).toEqual(['unchanged'])
+    const outputs = ['-o', 'type=oci,dest=out/app.tar', '--metadata-file', 'meta.json', '--iidfile', 'id.txt']
+    mkdirSync(join(project, 'out'))
+    const third = await sandbox.must(['build', 'app', ...outputs], { cwd: project })
+    const fourth = await sandbox.must(['build', 'app', ...outputs], { cwd: project })
+    expect(fourth.stdout).toBe(third.stdout)
     expect(Object.values(states(project))).toEqual(['unchanged'])
   })
 
