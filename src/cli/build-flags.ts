@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
-import { insecureOption, list, say } from './command.ts'
+import { insecureOption, list, say, switchOrValue } from './command.ts'
 
 /** Flags of docker buildx build that archimage refuses, each with the reason (DESIGN §5: never "unknown option"). */
 const REFUSED: readonly (readonly [flags: string, reason: string])[] = [
@@ -71,7 +71,12 @@ export function addBuildFlags(program: Command): Command {
     .addOption(new Option('--jobs <n>', 'cells at a time').argParser(positive))
     .option('--fail-fast', 'stop at the first failure')
     .option('--atomic', 'move no tag unless every service is complete')
-    .option('--arch-tags [pattern]', 'also write a tag per platform: {tag}-{arch}, or {image}-{arch}:{tag}')
+    .addOption(
+      switchOrValue(
+        '--arch-tags [pattern]',
+        'also write a tag per platform, {tag}-{arch}; --arch-tags={image}-{arch}:{tag} for another pattern',
+      ),
+    )
     .option('--docker-format', "Docker's media types: a manifest list instead of an OCI index")
     .addOption(new Option('--engine <name>', 'the engine to build with').choices(['native']))
     .addOption(new Option('--timestamps <how>', 'times of files in layers').choices(['content', 'keep', 'commit']))

@@ -1,8 +1,9 @@
+import { join, resolve } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
 import { type Platform, platformTag } from '../oci/platform.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import { loadProject } from '../project/load.ts'
-import type { Service } from '../project/project.ts'
+import type { Project, Service } from '../project/project.ts'
 import { selectServices } from '../project/select.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
 import { command, type Invocation, parse, workingDirectory } from './command.ts'
@@ -10,6 +11,7 @@ import { execute, type Outputs, readOutputs } from './execute.ts'
 import {
   archPattern,
   askedPlatforms,
+  buildContexts,
   isPath,
   type Options,
   platformsOf,
@@ -44,30 +46,38 @@ export async function run(invocation: Invocation): Promise<number> {
   return buildProject(args, directory, options, outputs, invocation.signal)
 }
 
-/** `chosen` says for which platforms a service is built where neither --platform nor the project does. */
+/** `platformsFor` says for which platforms a service is built where neither --platform nor the project does. */
 export async function buildProject(
   names: readonly string[],
   directory: string,
   options: Options,
   outputs: Outputs,
   signal: AbortSignal,
-  chosen?: (service: Service) => readonly Platform[],
+  platformsFor?: (service: Service) => readonly Platform[],
 ): Promise<number> {
-  for (const flag of ['file', 'iidfile'])
-    if (options[flag] !== undefined && names.length !== 1)
-      throw new ArchimageError('USAGE', `--${flag} is for one image`, {
-        hint: 'give the path of its context: archimage build -f Dockerfile .',
-      })
   const file = options['project'] as string | undefined
-  const project = withOverrides(
+  const loaded = withOverrides(
     await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) }),
     options,
   )
+  const chosen = selectServices(loaded, names)
+  for (const flag of ['file', 'iidfile'])
+    if (options[flag] !== undefined && chosen.length !== 1)
+      throw new ArchimageError('USAGE', `--${flag} is for one image, and there are ${chosen.length} services`, {
+        hint: 'name one of them, or give the path of a context: archimage build -f Dockerfile .',
+      })
+  if (outputs.list.some(output => output.names !== undefined))
+    throw new ArchimageError('USAGE', '-o with name=: in a project the names come from the project', {
+      hint: 'leave name= out, or give the path of one context',
+    })
+  const { project, dockerfiles } = withFlags(loaded, chosen, directory, options)
   const services = selectServices(project, names)
-  const platforms = chosen ?? platformsOf(project, services, askedPlatforms(options))
+  const platforms = platformsFor ?? platformsOf(project, services, askedPlatforms(options))
   const pushing = withPush(options, outputs)
-  const request = requestOf(project, services, platforms, pushing, settingsOf(pushing, outputs.choice))
-  return execute(request, pushing, outputs, signal, project.root)
+  const settings = settingsOf(pushing, outputs.choice, dockerfiles)
+  const byDigest = outputs.list.some(output => output.pushByDigest)
+  const request = requestOf(project, services, platforms, pushing, settings)
+  return execute({ ...request, ...(byDigest ? { byDigest } : {}) }, pushing, outputs, signal, project.root)
 }
 
 async function buildPath(
@@ -108,6 +118,32 @@ async function buildPath(
     signal,
     undefined,
   )
+}
+
+/** -f is the Dockerfile of the one service that is built, --build-context a further context of each. */
+function withFlags(
+  project: Project,
+  chosen: readonly Service[],
+  directory: string,
+  options: Options,
+): { readonly project: Project; readonly dockerfiles: ReadonlyMap<string, Uint8Array> } {
+  const contexts = buildContexts(options, directory)
+  const dockerfiles = new Map<string, Uint8Array>()
+  const file = options['file'] as string | undefined
+  let dockerfile: string | undefined
+  if (file === '-') {
+    dockerfile = join(project.root, 'Dockerfile on standard input')
+    dockerfiles.set(dockerfile, readStdin())
+  } else if (file !== undefined) dockerfile = resolve(directory, file)
+  const services = project.services.map(service => {
+    if (!chosen.includes(service)) return service
+    const { platformDockerfilesOnly: _, ...rest } = service
+    return {
+      ...(dockerfile === undefined ? service : { ...rest, dockerfile, dockerfiles: {} }),
+      buildContexts: { ...service.buildContexts, ...contexts },
+    }
+  })
+  return { project: { ...project, services }, dockerfiles }
 }
 
 /** `-o type=image,name=…` names images as -t does. */

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
@@ -50,11 +51,19 @@ export function parse(
   return { args: program.args, options: program.opts() }
 }
 
-/** Go programs take `--push=true` and `--push=false`; scripts that were written for docker have them. */
+/** Stands for the value of an option that was given none. */
+const ALONE = '\0'
+
+/**
+ * Go programs take `--push=true` and `--push=false`; scripts that were written for docker have them. Options with an
+ * optional value take it with "=" only: the next word is never theirs (`--insecure api`).
+ */
 function switches(program: Command, { name, args }: Invocation): string[] {
   const end = args.indexOf('--')
   return args.flatMap((arg, i) => {
     const [, flag, value] = /^(--[a-z][a-z-]*)=(.*)$/s.exec(arg) ?? []
+    if (program.options.some(candidate => candidate.optional && candidate.long === arg) && (end < 0 || i < end))
+      return [`${arg}=${ALONE}`]
     const option = program.options.find(candidate => candidate.long === flag)
     if (flag === undefined || (end >= 0 && i > end) || !option || option.required || option.optional) return [arg]
     if (/^(?:1|t|true)$/i.test(value!)) return [flag]
@@ -89,7 +98,11 @@ export function list(flags: string, about: string): Option {
 /** The folder that the command works in. */
 export function workingDirectory(invocation: Invocation, options: Readonly<Record<string, unknown>>): string {
   const given = (options['C'] as string | undefined) ?? invocation.directory
-  return given === undefined ? process.cwd() : resolve(given)
+  if (given === undefined) return process.cwd()
+  const directory = resolve(given)
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
+    throw new ArchimageError('USAGE', `-C ${given}: there is no such folder`)
+  return directory
 }
 
 export interface Opened {
@@ -97,12 +110,22 @@ export interface Opened {
   readonly registry: Registry
 }
 
-/** `--insecure` alone is for every registry, with values for those named. */
+/** An option that is a switch, and takes a value as `--name=VALUE`; many values with `many`. */
+export function switchOrValue(flags: string, about: string, many = false): Option {
+  return new Option(flags, about).argParser((value: string, previous: true | string | string[] | undefined) => {
+    if (value === ALONE) return many && Array.isArray(previous) ? previous : true
+    if (value === '') throw new ArchimageError('USAGE', `${flags.split(/[ [=]/)[0]}= needs a value behind the "="`)
+    return many ? [...(Array.isArray(previous) ? previous : []), value] : value
+  })
+}
+
+/** `--insecure` alone is for every registry, `--insecure=HOST` for those named. */
 export function insecureOption(): Option {
-  return new Option(
-    '--insecure [registry]',
-    'do not check certificates, and take plain HTTP; of all registries or of those named',
-  ).argParser((value: string, previous: string[] | undefined) => [...(Array.isArray(previous) ? previous : []), value])
+  return switchOrValue(
+    '--insecure [host]',
+    'do not check certificates, and take plain HTTP; --insecure=HOST: of that registry only',
+    true,
+  )
 }
 
 /** Each request has its own signal: after an interruption tags still are to be put back. */

@@ -96,7 +96,7 @@ export async function dispatch(argv: readonly string[], signal: AbortSignal): Pr
   const { name, args, directory } = split(argv)
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     const topic = args.find(arg => !arg.startsWith('-'))
-    if (topic !== undefined && COMMANDS[topic]) return dispatch([topic, '--help'], signal)
+    if (topic !== undefined && Object.hasOwn(COMMANDS, topic)) return dispatch([topic, '--help'], signal)
     terminal(1).write(help())
     return name === undefined ? 2 : 0
   }
@@ -104,7 +104,7 @@ export async function dispatch(argv: readonly string[], signal: AbortSignal): Pr
     terminal(1).write(`archimage ${VERSION}\n`)
     return 0
   }
-  const entry = COMMANDS[name]
+  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (!entry) throw unknown(name)
   const invocation: Invocation = { name, args, directory, signal }
   return (await entry.load()).run(invocation)
@@ -128,7 +128,7 @@ function split(argv: readonly string[]): {
 }
 
 function unknown(name: string): ArchimageError {
-  const later = LATER[name]
+  const later = Object.hasOwn(LATER, name) ? LATER[name] : undefined
   if (later !== undefined)
     return new ArchimageError('UNSUPPORTED', `"archimage ${name}" does not exist yet`, { hint: later })
   const hint = name.startsWith('-')

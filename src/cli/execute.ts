@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { buildPlatform, formatPlatform, parsePlatform } from '../oci/platform.ts'
-import { familiarReference, formatReference } from '../oci/reference.ts'
+import { familiarReference } from '../oci/reference.ts'
 import type { Output } from '../outputs/parse.ts'
 import type { OutputImage } from '../outputs/write.ts'
 import { startReport } from '../report/report.ts'
@@ -144,7 +144,7 @@ function printResult(request: RunRequest, options: Options, outputs: Outputs, { 
   })
   for (const { service, index } of right) {
     const [name] = request.names(service)
-    if (name) print(`${formatReference({ registry: name.registry, repository: name.repository })}@${index.digest}`)
+    if (name) print(familiarReference({ registry: name.registry, repository: name.repository, digest: index.digest }))
   }
   const [first] = images
   if (!first || options['quiet'] === true || reportMode(options) === 'json' || !result.complete) return

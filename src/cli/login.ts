@@ -20,7 +20,11 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
-  const [registry = 'docker.io'] = args
+  const [registry] = args
+  if (registry === undefined || args.length > 1)
+    throw new ArchimageError('USAGE', 'archimage login needs one registry', {
+      hint: 'for Docker Hub: archimage login docker.io',
+    })
   const username = (options['username'] as string | undefined) ?? (await ask('Username: '))
   const password =
     options['passwordStdin'] === true

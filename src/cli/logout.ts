@@ -1,3 +1,4 @@
+import { ArchimageError } from '../errors/error.ts'
 import { removeLogin } from '../registry/login.ts'
 import { command, type Invocation, parse, say } from './command.ts'
 
@@ -7,7 +8,11 @@ export async function run(invocation: Invocation): Promise<number> {
     invocation,
   )
   if (!parsed) return 0
-  const [registry = 'docker.io'] = parsed.args
+  const [registry] = parsed.args
+  if (registry === undefined || parsed.args.length > 1)
+    throw new ArchimageError('USAGE', 'archimage logout needs one registry', {
+      hint: 'for Docker Hub: archimage logout docker.io',
+    })
   say((await removeLogin(registry)) ? `logged out of ${registry}` : `there were no credentials for ${registry}`)
   return 0
 }

@@ -205,6 +205,27 @@ export function archPattern(options: Options): string | undefined {
   return given
 }
 
+/** The platforms of a service that a run leaves out, where it has a list of its own and not just this machine's. */
+export function leftOut(service: Service, platforms: readonly Platform[]): string[] {
+  const own = service.platforms.map(formatPlatform)
+  if (own.length === 1 && own[0] === formatPlatform(buildPlatform())) return []
+  const built = platforms.map(formatPlatform)
+  return own.filter(name => !built.includes(name))
+}
+
+/** A tag moves only to all platforms of its service (DESIGN §5): a part of them is not published. */
+function refusePart(services: readonly Service[], platforms: (service: Service) => readonly Platform[]): void {
+  for (const service of services) {
+    const missing = leftOut(service, platforms(service))
+    if (platforms(service).length > 0 && missing.length > 0)
+      throw new ArchimageError(
+        'USAGE',
+        `${service.name} would be published without ${missing.join(', ')}: a tag moves only to all platforms of its service`,
+        { hint: 'leave --platform out of the push, or change platforms in archimage.yaml' },
+      )
+  }
+}
+
 export function requestOf(
   project: Project,
   services: readonly Service[],
@@ -212,6 +233,7 @@ export function requestOf(
   options: Options,
   { settings, indexAnnotations }: Settings,
 ): RunRequest {
+  if (options['push'] === true) refusePart(services, platforms)
   if (options['push'] === true && project.registry === undefined)
     throw new ArchimageError('USAGE', 'there is no registry to push to', {
       hint: 'set registry in archimage.yaml, or give it: archimage build --push --registry registry.example.com/team',
@@ -248,6 +270,14 @@ export function runFlags(
   }
 }
 
+/** Named contexts of the command line; folders are relative to the working directory. */
+export function buildContexts(options: Options, directory: string): Record<string, string> {
+  const contexts: Record<string, string> = {}
+  for (const [name, value] of Object.entries(pairs(strings(options['buildContext']), '--build-context', false)))
+    contexts[name] = /^[a-z][a-z0-9+.-]*:/i.test(value) ? value : resolve(directory, value)
+  return contexts
+}
+
 /** The project that stands for one image built from a path: `archimage build PATH`. */
 export function singleImage(
   path: string,
@@ -282,9 +312,7 @@ export function singleImage(
     dockerfiles.set(dockerfile, stdin())
   } else dockerfile = file === undefined ? defaultDockerfile(context) : resolve(directory, file)
   const name = imageBase(names[0], context)
-  const contexts: Record<string, string> = {}
-  for (const [key, value] of Object.entries(pairs(strings(options['buildContext']), '--build-context', false)))
-    contexts[key] = /^[a-z][a-z0-9+.-]*:/i.test(value) ? value : resolve(directory, value)
+  const contexts = buildContexts(options, directory)
   const platforms = askedPlatforms(options) ?? [buildPlatform()]
   const service: Service = {
     name,

@@ -4,6 +4,7 @@ import { familiarReference, formatReference, parseReference, withDefaultTag } fr
 import { loadProject } from '../project/load.ts'
 import { serviceReferences } from '../project/references.ts'
 import { selectServices } from '../project/select.ts'
+import { BlobFetcher, withSources } from '../run/blobs.ts'
 import { storeTransport } from '../transports/store.ts'
 import { verifyImage } from '../verify/verify.ts'
 import { command, type Invocation, insecureOption, list, open, parse, print, say, workingDirectory } from './command.ts'
@@ -31,17 +32,18 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
-  const checks =
-    args.length > 0 && args.every(word => isPath(word) || word.includes(':'))
-      ? references(args, options)
-      : await services(args, options, workingDirectory(invocation, options))
+  const byReference = args.length > 0 && args.every(word => isPath(word) || word.includes(':'))
+  const checks = byReference
+    ? references(args, options)
+    : await services(args, options, workingDirectory(invocation, options))
   const tools = open(options, say)
+  const blobs = new BlobFetcher(tools.store, tools.registry, () => {})
   try {
     const results = await Promise.all(
       checks.map(async check => {
         const reference = parseReference(check.reference)
         const transport = check.local
-          ? storeTransport(tools.store, `${reference.registry}/${reference.repository}`)
+          ? withSources(storeTransport(tools.store, `${reference.registry}/${reference.repository}`), blobs)
           : tools.registry.repository(reference)
         const found = await verifyImage(
           transport,
@@ -70,12 +72,17 @@ export async function run(invocation: Invocation): Promise<number> {
     const wrong = results.filter(result => result.problems.length > 0)
     if (wrong.length > 0 && options['json'] !== true)
       say(
-        `${wrong.length} of ${results.length} are not right; to mend them: archimage build${checks[0]?.local ? '' : ' --push'}`,
+        `${wrong.length} of ${results.length} ${wrong.length === 1 ? 'is' : 'are'} not right${byReference ? '' : `; to mend: ${remedy(options, checks[0]!.local)}`}`,
       )
     return wrong.length > 0 ? 1 : 0
   } finally {
     tools.store.close()
   }
+}
+
+function remedy(options: Readonly<Record<string, unknown>>, local: boolean): string {
+  const registry = options['registry'] === undefined ? '' : ` --registry ${String(options['registry'])}`
+  return `archimage build${local ? '' : ` --push${registry}`}`
 }
 
 function references(args: readonly string[], options: Readonly<Record<string, unknown>>): Check[] {
