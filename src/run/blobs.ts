@@ -4,6 +4,7 @@ import type { Descriptor } from '../oci/manifest.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
+import type { Transport } from '../transports/transport.ts'
 import type { Emit } from './events.ts'
 
 /** Record kind: where a blob that was seen but perhaps not fetched can be had, as `registry/repository`. */
@@ -82,5 +83,19 @@ export class BlobFetcher {
     } finally {
       report(descriptor.size, true)
     }
+  }
+}
+
+/** Layers of bases that nothing read yet are still in the registry of the base: they count as there. */
+export function withSources(transport: Transport, blobs: BlobFetcher): Transport {
+  return {
+    name: transport.name,
+    manifest: (name, options) => transport.manifest(name, options),
+    head: (name, options) => transport.head(name, options),
+    hasBlob: async (descriptor, options) =>
+      (await transport.hasBlob(descriptor, options)) || blobs.sourceOf(descriptor.digest) !== undefined,
+    blob: (descriptor, options) => transport.blob(descriptor, options),
+    putBlob: (descriptor, body, options) => transport.putBlob(descriptor, body, options),
+    putManifest: (manifest, tag, options) => transport.putManifest(manifest, tag, options),
   }
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { relative } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { type Context, openContext } from '../context/context.ts'
 import { commitTime } from '../context/epoch.ts'
 import type { HashMemory } from '../context/hash-memory.ts'
@@ -203,7 +203,7 @@ export class Preparation {
           hint: 'a directory, docker-image://REFERENCE and service:NAME are',
         },
       )
-    return { kind: 'directory', path: value }
+    return { kind: 'directory', path: resolve(this.project.root, value) }
   }
 
   private view(root: string, dockerfile: string | undefined, service: Service, times: boolean): ContextView {

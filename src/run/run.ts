@@ -13,9 +13,8 @@ import type { Project, Service } from '../project/project.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { storeTransport } from '../transports/store.ts'
-import type { Transport } from '../transports/transport.ts'
 import { verifyImage } from '../verify/verify.ts'
-import { BlobFetcher } from './blobs.ts'
+import { BlobFetcher, withSources } from './blobs.ts'
 import type { CellResult, CellState, Emit, RunResult, ServiceResult } from './events.ts'
 import { toFailure } from './failure.ts'
 import { Images } from './images.ts'
@@ -509,18 +508,4 @@ function isRight(ended: Ended | undefined): ended is Ended & { manifest: ImageMa
 
 function cellName(cell: PlannedCell): { service: string; platform: string } {
   return { service: cell.service.name, platform: formatPlatform(cell.platform) }
-}
-
-/** Layers of bases that nothing read yet are still in the registry of the base: they count as there. */
-function withSources(transport: Transport, blobs: BlobFetcher): Transport {
-  return {
-    name: transport.name,
-    manifest: (name, options) => transport.manifest(name, options),
-    head: (name, options) => transport.head(name, options),
-    hasBlob: async (descriptor, options) =>
-      (await transport.hasBlob(descriptor, options)) || blobs.sourceOf(descriptor.digest) !== undefined,
-    blob: (descriptor, options) => transport.blob(descriptor, options),
-    putBlob: (descriptor, body, options) => transport.putBlob(descriptor, body, options),
-    putManifest: (manifest, tag, options) => transport.putManifest(manifest, tag, options),
-  }
 }

@@ -63,7 +63,7 @@ describe('tags', () => {
 
   test('--arch-tags with a pattern, from the command line and from archimage.yaml', async () => {
     const project = sandbox.project('pattern', simpleServices('api'))
-    await sandbox.must(push('pattern', ...BOTH, '--arch-tags', '{image}-{arch}:{tag}'), { cwd: project })
+    await sandbox.must(push('pattern', ...BOTH, '--arch-tags={image}-{arch}:{tag}'), { cwd: project })
     expect(await remote('pattern/api').tags()).toEqual(['latest'])
     expect(await remote('pattern/api-amd64').digest('latest')).toBe(
       (await remote('pattern/api').entry('latest', 'linux/amd64')).digest,
@@ -75,9 +75,9 @@ describe('tags', () => {
     writeFileSync(join(project, 'archimage.yaml'), 'arch-tags: "{tag}.{arch}"\n')
     await sandbox.must(push('pattern', ...BOTH, '--arch-tags'), { cwd: project })
     expect((await remote('pattern/api').tags()).sort()).toEqual(['latest', 'latest.amd64', 'latest.arm64'])
-    const wrong = await sandbox.run(push('pattern', '--arch-tags', '{tag}'), { cwd: project })
+    const wrong = await sandbox.run(push('pattern', '--arch-tags={tag}'), { cwd: project })
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('{arch}')])
-    const unknown = await sandbox.run(push('pattern', '--arch-tags', '{tag}-{arhc}'), { cwd: project })
+    const unknown = await sandbox.run(push('pattern', '--arch-tags={tag}-{arhc}'), { cwd: project })
     expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('{arch}')])
   })
 

@@ -130,7 +130,7 @@ describe('a registry that is not to be trusted', () => {
       request.method !== 'PUT' && new URL(request.url).pathname === '/v2/team/a-arm64/manifests/latest'
         ? new Response(null, { status: 404 })
         : undefined
-    const ended = await sandbox.run(push('-t', 'latest', '-t', 'extra', '--arch-tags', '{image}-{arch}:{tag}', 'a'), {
+    const ended = await sandbox.run(push('-t', 'latest', '-t', 'extra', '--arch-tags={image}-{arch}:{tag}', 'a'), {
       cwd: path,
     })
     expectWrong(ended)
