@@ -61,12 +61,13 @@ async function sendBody(
 ): Promise<void> {
   let left = cutAfter
   const body = message.method === 'HEAD' ? null : response.body
+  const closed = once(answer, 'close')
   for await (const whole of body ?? [])
     for (const chunk of bytesPerSecond === undefined ? [whole] : slices(whole, Math.max(1, bytesPerSecond / 20))) {
       const part = chunk.byteLength > left ? chunk.subarray(0, left) : chunk
       left -= part.byteLength
       if (bytesPerSecond !== undefined) await sleep((1000 * part.byteLength) / bytesPerSecond)
-      if (!answer.write(part)) await Promise.race([once(answer, 'drain'), once(answer, 'close')])
+      if (!answer.write(part)) await Promise.race([once(answer, 'drain'), closed])
       if (answer.destroyed) return
       if (part.byteLength < chunk.byteLength || left === 0) {
         // Let the kernel have what was written before the connection goes.
