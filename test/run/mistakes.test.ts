@@ -125,7 +125,7 @@ describe('RUN, until there is an engine for it', () => {
     expect(stderr).toContain('RUN apt-get update')
     expect(stderr).toContain('prebuild')
     expect(stderr).not.toContain('bug in archimage')
-    expect(stdout).toMatch(/^docker\.io\/library\/api@sha256:[0-9a-f]{64}\n$/)
+    expect(stdout).toMatch(/^api@sha256:[0-9a-f]{64}\n$/)
     expect(states(project)).toMatchObject({
       'api linux/amd64': 'built',
       'tool linux/amd64': 'failed',

@@ -35,14 +35,14 @@ describe('stdout carries the result', () => {
     )
     expect(pushed.stderr).toContain('4 of 4 cells right')
     const built = await sandbox.must(['build'], { cwd: project })
-    expect(built.stdout).toMatch(new RegExp(`^docker.io/library/api@${DIGEST}\ndocker.io/library/web@${DIGEST}\n$`))
+    expect(built.stdout).toMatch(new RegExp(`^api@${DIGEST}\nweb@${DIGEST}\n$`))
     expect(built.stderr.trimEnd().split('\n').at(-1)).toContain('--push')
   })
 
   test('in a pipe of a shell as well', () => {
     const command = `'${join(root, 'bin/archimage')}' build api 2>/dev/null | cat`
     const out = execFileSync('sh', ['-c', command], { cwd: project, env: sandbox.env(), encoding: 'utf8' })
-    expect(out).toMatch(new RegExp(`^docker.io/library/api@${DIGEST}\n$`))
+    expect(out).toMatch(new RegExp(`^api@${DIGEST}\n$`))
   })
 
   test('a reader that goes away is no reason for a stack', () => {
