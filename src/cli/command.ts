@@ -101,7 +101,9 @@ export function workingDirectory(invocation: Invocation, options: Readonly<Recor
   if (given === undefined) return process.cwd()
   const directory = resolve(given)
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
-    throw new ArchimageError('USAGE', `-C ${given}: there is no such folder`)
+    throw new ArchimageError('USAGE', `-C ${given}: there is no such folder`, {
+      hint: 'name the folder of the project',
+    })
   return directory
 }
 

@@ -1,6 +1,6 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { ArchimageError, systemError } from '../errors/error.ts'
+import { ArchimageError } from '../errors/error.ts'
+import { readRegularFile } from '../sys/files.ts'
 import { type IgnoreRules, parseIgnoreFile } from './ignore.ts'
 
 export interface IgnoreFile {
@@ -10,29 +10,6 @@ export interface IgnoreFile {
 }
 
 const MAX_BYTES = 1024 * 1024
-
-function read(file: string): Buffer | undefined {
-  let fd: number
-  try {
-    fd = openSync(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-    throw systemError(error, `reading ${file}`)
-  }
-  try {
-    const stat = fstatSync(fd)
-    const why = !stat.isFile()
-      ? 'is not a file'
-      : stat.size > MAX_BYTES
-        ? `has more than ${MAX_BYTES} bytes`
-        : undefined
-    if (why !== undefined) throw new ArchimageError('CONTEXT_INVALID', `${file} ${why}`)
-    return readFileSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-}
 
 /**
  * The ignore file of a context: the one that is named, else `<Dockerfile>.dockerignore`, else `.dockerignore` in the root.
@@ -47,8 +24,9 @@ export function readIgnoreFile(root: string, dockerfile?: string, named?: string
           join(root, '.dockerignore'),
         ]
   for (const file of candidates) {
-    const bytes = read(file)
+    const bytes = readRegularFile(file, MAX_BYTES)
     if (bytes === undefined) continue
+    if (typeof bytes === 'string') throw new ArchimageError('CONTEXT_INVALID', `${file} ${bytes}`)
     const rules = parseIgnoreFile(bytes, file)
     return { file, ...(rules === undefined ? {} : { rules }) }
   }

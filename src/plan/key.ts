@@ -35,7 +35,7 @@ export function cellKey(
   }
   for (const [index, stage] of [...lowered.stages].sort(([a], [b]) => a - b)) {
     const base = stage.base
-    parts[`stage ${stage.name} base`] =
+    parts[`stage ${index} ${stage.name} base`] =
       base.kind === 'image' ? imageText(base.image) : base.kind === 'stage' ? `stage ${base.stage}` : 'scratch'
     for (const [i, op] of stage.ops.entries()) {
       parts[`${index}.${i} ${op.label}`] = opText(op)

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { type Context, openContext } from '../context/context.ts'
 import { commitTime } from '../context/epoch.ts'
@@ -7,7 +6,7 @@ import type { Dockerfile } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
 import type { BuildOptions, Cell } from '../engines/engine.ts'
 import type { TimePolicy } from '../engines/native/times.ts'
-import { ArchimageError, systemError } from '../errors/error.ts'
+import { ArchimageError } from '../errors/error.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
@@ -19,6 +18,7 @@ import type { CopyOp, Lowered } from '../plan/lowered.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { imageName, matchServiceReference } from '../project/references.ts'
 import type { Store } from '../store/store.ts'
+import { readRegularFile } from '../sys/files.ts'
 import { placedAt } from './failure.ts'
 import type { Images } from './images.ts'
 
@@ -189,7 +189,7 @@ export class Preparation {
     service: Service,
     upstream: (service: string, platform: Platform) => ImageManifest | undefined,
   ): Promise<NamedContext | undefined> {
-    const value = service.buildContexts[name]
+    const value = Object.hasOwn(service.buildContexts, name) ? service.buildContexts[name] : undefined
     if (value === undefined) return undefined
     if (value.startsWith('docker-image://'))
       return { kind: 'image', image: await this.images.image(value.slice(15), platform) }
@@ -270,20 +270,13 @@ function hashMemory(store: Store): HashMemory {
 const MAX_DOCKERFILE = 16 * 1024 * 1024
 
 function readDockerfileBytes(path: string): Uint8Array {
-  try {
-    const bytes = readFileSync(path)
-    if (bytes.length > MAX_DOCKERFILE)
-      throw new ArchimageError('DOCKERFILE_INVALID', `${path} has ${bytes.length} bytes: that is no Dockerfile`)
-    return bytes
-  } catch (error) {
-    const { code } = error as { code?: string }
-    if (code === 'ENOENT')
-      throw new ArchimageError('DOCKERFILE_INVALID', `there is no Dockerfile at ${path}`, {
-        hint: 'name it with -f, or in archimage.yaml: dockerfile',
-      })
-    if (code === 'EISDIR') throw new ArchimageError('DOCKERFILE_INVALID', `${path} is a folder, not a Dockerfile`)
-    throw systemError(error, `reading ${path}`)
-  }
+  const read = readRegularFile(path, MAX_DOCKERFILE)
+  if (typeof read === 'object') return read
+  if (read === undefined)
+    throw new ArchimageError('DOCKERFILE_INVALID', `there is no Dockerfile at ${path}`, {
+      hint: 'name it with -f, or in archimage.yaml: dockerfile',
+    })
+  throw new ArchimageError('DOCKERFILE_INVALID', `${path} ${read}, so it is no Dockerfile`)
 }
 
 /** As people know the file: relative to where the project is, when it is below. */

@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, lstatSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 
@@ -83,5 +94,31 @@ export function makeDir(path: string, mode = 0o755): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST' && lstatSync(path).isDirectory()) return
     throw systemError(error, `making ${path}`)
+  }
+}
+
+/**
+ * A regular file of at most `limit` bytes; undefined when it is not there. A fifo or a device in its place is not waited
+ * for: the answer is why it cannot be read, to be put behind its name.
+ */
+export function readRegularFile(path: string, limit: number): Buffer | string | undefined {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw systemError(error, `reading ${path}`)
+  }
+  try {
+    const stat = fstatSync(fd)
+    if (stat.isDirectory()) return 'is a folder'
+    if (!stat.isFile()) return 'is not a file'
+    if (stat.size > limit) return `has more than ${limit} bytes`
+    return readFileSync(fd)
+  } catch (error) {
+    throw systemError(error, `reading ${path}`)
+  } finally {
+    closeSync(fd)
   }
 }
