@@ -1,6 +1,7 @@
 import { gravest, isArchimageError } from '../errors/error.ts'
 import { renderError } from '../errors/render.ts'
 import { styleFor } from '../errors/render-style.ts'
+import { sanitize } from '../errors/render-text.ts'
 import type { Resolution } from '../plan/graph.ts'
 import { loadProject } from '../project/load.ts'
 import { imageName } from '../project/references.ts'
@@ -37,7 +38,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const tools = open(options, say)
   try {
     const plan = await planRun(request, { ...tools, emit: () => {}, signal: invocation.signal })
-    for (const warning of plan.warnings) say(`warning: ${warning}`)
+    for (const warning of plan.warnings) say(`warning: ${sanitize(warning)}`)
     if (options['json'] === true) {
       print(
         JSON.stringify(
@@ -56,9 +57,9 @@ export async function run(invocation: Invocation): Promise<number> {
       const service = project.services.find(candidate => candidate.name === name)!
       const cells = plan.cells.filter(cell => cell.service === name)
       print(`${i === 0 ? '' : '\n'}${name}  →  ${imageName(project, service)}`)
-      print(`  ${service.because}`)
+      print(`  ${sanitize(service.because)}`)
       const lines = cells.flatMap(cell => cell.resolutions.map(resolutionText))
-      for (const line of new Set(lines)) print(`  ${line}`)
+      for (const line of new Set(lines)) print(`  ${sanitize(line)}`)
       for (const cell of cells) {
         const what = cell.error ? 'cannot be built' : cell.action
         const notes = [
