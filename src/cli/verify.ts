@@ -1,5 +1,4 @@
-import { ArchimageError } from '../errors/error.ts'
-import { formatPlatform, type Platform } from '../oci/platform.ts'
+import type { Platform } from '../oci/platform.ts'
 import { familiarReference, formatReference, parseReference, withDefaultTag } from '../oci/reference.ts'
 import { loadProject } from '../project/load.ts'
 import { serviceReferences } from '../project/references.ts'
@@ -111,11 +110,7 @@ async function services(
   const platforms = platformsOf(project, chosen, askedPlatforms(options))
   return chosen.flatMap(service => {
     const wanted = platforms(service)
-    if (wanted.length === 0)
-      throw new ArchimageError(
-        'PLATFORM_MISSING',
-        `${service.name} is built for ${service.platforms.map(formatPlatform).join(', ')} only`,
-      )
+    if (wanted.length === 0) return []
     return serviceReferences(project, service).map(reference => ({
       name: service.name,
       reference: formatReference(parseReference(reference)),

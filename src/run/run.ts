@@ -94,7 +94,9 @@ class Run {
   private readonly serviceErrors = new Map<string, ArchimageError>()
   private over = false
 
-  constructor(request: RunRequest, tools: RunTools) {
+  constructor(asked: RunRequest, tools: RunTools) {
+    // A service that has none of the platforms that were asked for has no part in the run.
+    const request = { ...asked, services: asked.services.filter(service => asked.platformsOf(service).length > 0) }
     this.request = request
     this.signal = AbortSignal.any([tools.signal, this.stop.signal])
     const emit: Emit = event => {
@@ -311,7 +313,7 @@ class Run {
     for (const service of request.services) {
       const platforms = request.platformsOf(service)
       const cells = platforms.map(platform => this.ended.get(cellId(service.name, platform)))
-      if (platforms.length === 0 || !cells.every(isRight)) continue
+      if (!cells.every(isRight)) continue
       const members = platforms.map((_, i) => ({
         platform: this.indexPlatform(cells[i]!.manifest!),
         manifest: cells[i]!.manifest!,

@@ -179,6 +179,22 @@ describe('the platforms of a project', () => {
     expect(Object.keys(states(project)).sort()).toEqual(['api linux/amd64', 'web linux/amd64', 'web linux/riscv64'])
     await sandbox.must(build('linux/riscv64,linux/arm64'), { cwd: project })
     expect(Object.keys(states(project)).sort()).toEqual(['api linux/arm64', 'api linux/riscv64', 'web linux/riscv64'])
+    await sandbox.must(['verify', '--platform', 'linux/riscv64'], { cwd: project })
+    await sandbox.must(build('linux/arm64', '--atomic'), { cwd: project })
+    expect(resultOf(project).services.map(service => service.service)).toEqual(['api'])
+    await sandbox.must(['verify', '--platform', 'linux/arm64'], { cwd: project })
+  })
+
+  test('a part of what the project file lists is built, but not published', async () => {
+    const project = sandbox.project('part', {
+      ...simpleServices('api'),
+      'archimage.yaml': `registry: ${registry.address}/part\nplatforms: [linux/amd64, linux/arm64]\n`,
+    })
+    await sandbox.must(build('linux/arm64'), { cwd: project })
+    const { code, stderr } = await sandbox.run(build('linux/arm64', '--push'), { cwd: project })
+    expect(code).toBe(2)
+    expect(stderr).toContain('without linux/amd64')
+    expect(await new Remote(registry, 'part/api').tags()).toEqual([])
   })
 
   test('Dockerfiles per platform are taken without configuration', async () => {
