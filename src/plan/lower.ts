@@ -29,7 +29,8 @@ import { exposedPorts } from './expose.ts'
 import { goDuration, goQuoteList } from './go-format.ts'
 import type { BaseImage, CopyOp, CopySource, Lowered, LoweredStage, Op } from './lowered.ts'
 import { ownerNumber } from './owner-number.ts'
-import { cleanWorkdir, joinPath, joinWorkdir } from './paths.ts'
+import { joinPath, joinWorkdir } from './paths.ts'
+import { clean } from './posix.ts'
 import { isSignal } from './signals.ts'
 
 /** Times that stand for no time: `created` and history (DESIGN §4). */
@@ -298,7 +299,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
           const user = state.config.User ?? ''
           if (slashed !== '/') {
             checkOwner(instruction, `WORKDIR after USER ${user}`, user, false)
-            write({ kind: 'workdir', path: cleanWorkdir(slashed), user, ...placed(instruction) })
+            write({ kind: 'workdir', path: clean(slashed), user, ...placed(instruction) })
           }
           return commit(`WORKDIR ${slashed}`, slashed !== '/')
         }
@@ -401,7 +402,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       const texts: string[] = []
       for (const { key, value } of instruction.args) {
         let result: string | undefined
-        if (key in input.args) result = input.args[key]
+        if (Object.hasOwn(input.args, key)) result = input.args[key]
         else if (value !== undefined) result = word(value, instruction)
         else result = globals.get(key)
         if (result !== undefined) state.env.set(key, result)
@@ -617,11 +618,12 @@ export function globalArguments(
     ['TARGETVARIANT', platform.variant ?? ''],
     ['TARGETSTAGE', stage],
   ]
-  const values = new Map(automatic.map(([key, value]) => [key, input.args[key] ?? value]))
+  const given = (key: string): string | undefined => (Object.hasOwn(input.args, key) ? input.args[key] : undefined)
+  const values = new Map(automatic.map(([key, value]) => [key, given(key) ?? value]))
   for (const instruction of input.dockerfile.globalArgs)
     for (const { key, value } of instruction.args) {
       const result =
-        input.args[key] ??
+        given(key) ??
         (value === undefined
           ? undefined
           : expandWord(value, { get: name => values.get(name) }, { escape: input.dockerfile.escape }).value)

@@ -1,5 +1,5 @@
-import { posix } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
+import { clean, join } from './posix.ts'
 
 /** Cleans a Windows path: forward slashes, no drive letter; only drive C: exists in an image. */
 export function withoutDrive(path: string): string {
@@ -19,9 +19,8 @@ export function withoutDrive(path: string): string {
 export function joinPath(parent: string, path: string, os: string, keepSlash: boolean): string {
   const windows = os === 'windows'
   const given = windows ? withoutDrive(path) : path
-  const base = posix.join('/', windows ? withoutDrive(parent || '/') : parent)
-  let out = given.startsWith('/') ? posix.normalize(given) : posix.join(base, given)
-  if (out.length > 1 && out.endsWith('/')) out = out.slice(0, -1)
+  const base = join('/', windows ? withoutDrive(parent || '/') : parent)
+  const out = given.startsWith('/') ? clean(given) : join(base, given)
   if (!keepSlash) return out
   if (given.endsWith('/') && !out.endsWith('/')) return `${out}/`
   if (given.endsWith('/.') || given === '.') return out === '/' ? '/.' : `${out}/.`
@@ -33,10 +32,4 @@ export function joinWorkdir(current: string, path: string, os: string): string {
   if (os !== 'windows' && path.startsWith('/')) return path
   const joined = joinPath(current || '/', path, os, false)
   return os === 'windows' ? joined.replaceAll('/', '\\') : joined
-}
-
-/** The folder that WORKDIR makes. */
-export function cleanWorkdir(path: string): string {
-  const clean = posix.normalize(path)
-  return clean.length > 1 && clean.endsWith('/') ? clean.slice(0, -1) : clean
 }

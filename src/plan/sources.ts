@@ -1,10 +1,10 @@
-import { posix } from 'node:path'
 import { compileGlob, hasWildcards } from '../context/glob.ts'
 import { type IgnoreState, patternRules } from '../context/ignore.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import type { Entry } from '../layer/entry.ts'
 import type { CopyOp } from './lowered.ts'
+import { join, nameOf, parentOf } from './posix.ts'
 import { resolveLinks, type SourceTree } from './source-tree.ts'
 
 /** One thing that a COPY source names, with all that is below it and wanted. */
@@ -28,21 +28,20 @@ export function findSources(op: CopyOp, tree: SourceTree): SourceMatch[] {
 }
 
 function plain(op: CopyOp, source: string, tree: SourceTree): SourceMatch[] {
-  const clean = posix.join('/', source)
-  return matches(clean, tree).map(path => one(op, path, source, tree, undefined))
+  return matches(join('/', source), tree).map(path => one(op, path, source, tree, undefined))
 }
 
 /** `--parents`: below the pivot (`/./`, else the root) the pattern keeps its folders. */
 function withParents(op: CopyOp, source: string, tree: SourceTree): SourceMatch[] {
   const pivot = source.indexOf('/./')
-  const root = posix.join('/', pivot < 0 ? '/' : source.slice(0, pivot))
-  const pattern = posix.join('/', pivot < 0 ? source : source.slice(pivot + 3)).slice(1)
+  const root = join('/', pivot < 0 ? '' : source.slice(0, pivot))
+  const pattern = join('/', pivot < 0 ? source : source.slice(pivot + 3)).slice(1)
   if (
     !hasWildcards(root) &&
     !hasWildcards(pattern) &&
     resolveLinks(tree, `${root}/${pattern}`, { followLast: false }).entry === undefined
   )
-    throw missing(source, posix.join(root, pattern), tree)
+    throw missing(source, join(root, pattern), tree)
   const roots = matches(root, tree)
   // Of a context only what the whole pattern matches is sent, so that a file never takes the place of the pivot.
   const found = tree.transferred && hasWildcards(root) ? roots.filter(path => isDirectory(path, tree)) : roots
@@ -54,8 +53,8 @@ function isDirectory(path: string, tree: SourceTree): boolean {
 }
 
 /** The paths (without leading slash) that a cleaned absolute source matches. */
-function matches(clean: string, tree: SourceTree): string[] {
-  const parts = clean.split('/').filter(Boolean)
+function matches(path: string, tree: SourceTree): string[] {
+  const parts = path.split('/').filter(Boolean)
   const first = parts.findIndex(hasWildcards)
   if (first < 0) return [parts.join('/')]
   const start = resolveLinks(tree, parts.slice(0, first).join('/')).path
@@ -63,7 +62,7 @@ function matches(clean: string, tree: SourceTree): string[] {
   for (const [i, part] of parts.slice(first).entries()) {
     const matcher = hasWildcards(part) ? compileGlob(part) : (name: string) => name === part.replaceAll(/\\(.)/g, '$1')
     if (!matcher && tree.transferred)
-      throw new ArchimageError('DOCKERFILE_INVALID', `"${clean.slice(1)}" is not a well formed pattern`, {
+      throw new ArchimageError('DOCKERFILE_INVALID', `"${path.slice(1)}" is not a well formed pattern`, {
         hint: 'a "[" needs its "]"; write \\[ for a bracket in a name',
       })
     if (!matcher) return []
@@ -86,7 +85,7 @@ function one(op: CopyOp, path: string, source: string, tree: SourceTree, include
   if (!followed.entry) throw missing(source, `/${path}`, tree)
   const entry = withDigest(followed.path, followed.entry, tree)
   const below = entry.type === 'dir' ? walk(followed.path, tree, include, op.excludes) : []
-  return { name: posix.basename(path), path: followed.path, entry, below }
+  return { name: nameOf(path), path: followed.path, entry, below }
 }
 
 function withDigest(path: string, entry: Entry, tree: SourceTree): Entry {
@@ -135,9 +134,9 @@ function walk(
 }
 
 function missing(source: string, path: string, tree: SourceTree): ArchimageError {
-  const { dir, base } = posix.parse(path)
-  const parent = resolveLinks(tree, dir.slice(1))
-  const link = tree.lookup(posix.join(parent.path, base))
+  const base = nameOf(path)
+  const parent = resolveLinks(tree, parentOf(path))
+  const link = tree.lookup(join(parent.path, base))
   if (link?.type === 'symlink')
     return new ArchimageError(
       'NOT_FOUND',

@@ -191,6 +191,7 @@ export async function pushBases(host: string, onbuildReference: string): Promise
       ],
     },
   ])
+  await push(host, 'variant:1', [{ platform: { os: 'linux', architecture: 'arm64', variant: 'v8' }, layers: layers() }])
   await push(host, 'workdir:1', [{ platform: LINUX[0]!, layers: layers(), config: { WorkingDir: 'rel/./dir' } }])
   await push(host, 'links:1', [
     {

@@ -24,7 +24,9 @@ export function prepare(one: Case, folder: string, host: string): Prepared {
   else context.file('a')
   mkdirSync(join(folder, 'dockerfile'), { recursive: true })
   writeFileSync(join(folder, 'dockerfile', 'Dockerfile'), one.dockerfile.replaceAll('REG/', `${host}/`))
+  if (one.ignoreBeside) writeFileSync(join(folder, 'dockerfile', 'Dockerfile.dockerignore'), one.ignoreBeside)
   const contexts = Object.entries(one.contexts ?? {}).map(([name, write]) => {
+    if (typeof write === 'string') return [name, write.replace('REG/', `${host}/`)]
     const named = new Context(join(folder, 'named', name))
     write(named)
     return [name, named.folder]
@@ -32,6 +34,7 @@ export function prepare(one: Case, folder: string, host: string): Prepared {
   return { case: one, folder, contexts: Object.fromEntries(contexts) }
 }
 
+const isImage = (context: string): boolean => context.startsWith('docker-image://')
 const LIMIT = 60_000
 
 export async function buildWithBuildKit(
@@ -44,9 +47,10 @@ export async function buildWithBuildKit(
     ...(one.target === undefined ? [] : [`target=${one.target}`]),
     ...Object.entries(one.args ?? {}).map(([name, value]) => `build-arg:${name}=${value}`),
     ...Object.entries(one.labels ?? {}).map(([name, value]) => `label:${name}=${value}`),
-    ...Object.keys(contexts).map(name => `context:${name}=local:${name}`),
+    ...Object.entries(contexts).map(([name, at]) => `context:${name}=${isImage(at) ? at : `local:${name}`}`),
   ]
-  const locals = { context: join(folder, 'context'), dockerfile: join(folder, 'dockerfile'), ...contexts }
+  const folders = Object.fromEntries(Object.entries(contexts).filter(([, at]) => !isImage(at)))
+  const locals = { context: join(folder, 'context'), dockerfile: join(folder, 'dockerfile'), ...folders }
   const { code, stdout, stderr } = await run(
     [
       peerOrThrow('buildctl'),

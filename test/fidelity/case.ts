@@ -11,8 +11,10 @@ export interface Case {
   readonly labels?: Readonly<Record<string, string>>
   /** Default: linux/amd64. */
   readonly platforms?: readonly string[]
-  /** Folders beside the context that are named contexts. */
-  readonly contexts?: Readonly<Record<string, (context: Context) => void>>
+  /** Named contexts: folders beside the context, or images. */
+  readonly contexts?: Readonly<Record<string, ((context: Context) => void) | `docker-image://REG/${string}`>>
+  /** `Dockerfile.dockerignore`, beside the Dockerfile, which is outside the context. */
+  readonly ignoreBeside?: string
   /** BuildKit refuses this, so archimage must, at the same line. Said here so that a broken case does not pass for that. */
   readonly refused?: true
   /** An intended difference: the heading in docs/differences.md that explains it, and what every difference looks like. */

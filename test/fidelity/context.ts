@@ -22,6 +22,19 @@ export class Context {
     return this
   }
 
+  /** A name of bytes that need not be UTF-8. */
+  bytes(name: Buffer): this {
+    writeFileSync(Buffer.concat([Buffer.from(`${this.folder}/`), name]), 'x')
+    return this
+  }
+
+  /** Runs a shell script in the context. */
+  sh(script: string): this {
+    const { status, stderr } = spawnSync('sh', ['-euc', script], { cwd: this.folder })
+    if (status !== 0) throw new Error(`${script}: ${stderr}`)
+    return this
+  }
+
   files(...paths: readonly string[]): this {
     for (const path of paths) this.file(path)
     return this

@@ -80,10 +80,15 @@ export function writeTar(entries: readonly Entry[]): Buffer {
   return Buffer.concat([...out, Buffer.alloc(1024)])
 }
 
-const text = (bytes: Buffer): string => {
-  const nul = bytes.indexOf(0)
-  return (nul < 0 ? bytes : bytes.subarray(0, nul)).toString('utf8')
+/** Up to the first NUL; what is not UTF-8 stays apart from what is. */
+function text(padded: Buffer): string {
+  const nul = padded.indexOf(0)
+  const bytes = nul < 0 ? padded : padded.subarray(0, nul)
+  const decoded = bytes.toString('utf8')
+  return Buffer.from(decoded).equals(bytes) ? decoded : bytes.toString('latin1').replace(/[\x80-\xff]/g, escaped)
 }
+
+const escaped = (byte: string): string => `\\x${byte.charCodeAt(0).toString(16)}`
 
 function number(bytes: Buffer): number {
   if ((bytes[0]! & 0x80) !== 0) return bytes.subarray(1).reduce((value, byte) => value * 256 + byte, bytes[0]! & 0x7f)
@@ -125,8 +130,9 @@ export function readTar(bytes: Buffer): Entry[] {
     const prefix = text(block.subarray(345, 500))
     const short = text(block.subarray(0, 100))
     const ustar = block.subarray(257, 263).toString() === 'ustar\0'
-    const path = pax['path']?.toString() ?? longName ?? (ustar && prefix !== '' ? `${prefix}/${short}` : short)
-    const link = pax['linkpath']?.toString() ?? longLink ?? text(block.subarray(157, 257))
+    const path =
+      (pax['path'] && text(pax['path'])) ?? longName ?? (ustar && prefix !== '' ? `${prefix}/${short}` : short)
+    const link = (pax['linkpath'] && text(pax['linkpath'])) ?? longLink ?? text(block.subarray(157, 257))
     const { path: _p, linkpath: _l, size: _s, ...rest } = pax
     out.push({
       path: clean(path),

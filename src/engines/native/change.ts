@@ -37,15 +37,25 @@ export class Change {
     return resolveLinks(this, path, { followLast }).path
   }
 
-  /** mkdir -p: every directory that is missing gets mode and owner. `path` must have its links followed. */
-  makeDirectories(path: string, mode: number, owner: Owner): void {
+  /**
+   * mkdir -p: every directory that is missing gets mode and owner, and from a parent with the set-group-ID bit that bit and,
+   * without an owner, its group (mkdir(2)). `path` must have its links followed.
+   */
+  makeDirectories(path: string, mode: number, owner: Owner | undefined): void {
     const parts = path.split('/').filter(Boolean)
+    let above = this.tree.root
     for (let i = 1; i <= parts.length; i++) {
       const dir = parts.slice(0, i).join('/')
       const { path: real, entry } = resolveLinks(this, dir)
-      if (entry?.type === 'dir') continue
+      if (entry?.type === 'dir') {
+        above = entry
+        continue
+      }
       if (entry) throw new ArchimageError('STEP_FAILED', `/${dir} is not a directory, so nothing can be put below it`)
-      this.put(real, { type: 'dir', mode, ...owner, size: 0, mtime: 0 })
+      const group = above.mode & 0o2000
+      const made = { ...(owner ?? { uid: 0, gid: group === 0 ? 0 : above.gid }), mode: mode | group }
+      above = { type: 'dir', ...made, size: 0, mtime: 0 }
+      this.put(real, above)
     }
   }
 

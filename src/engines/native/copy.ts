@@ -1,8 +1,8 @@
-import { posix } from 'node:path'
 import { applyChmod, parseChmod } from '../../dockerfile/chmod.ts'
 import { ArchimageError } from '../../errors/error.ts'
 import type { Entry } from '../../layer/entry.ts'
 import type { CopyOp } from '../../plan/lowered.ts'
+import { join, nameOf, parentOf } from '../../plan/posix.ts'
 import { resolveLinks } from '../../plan/source-tree.ts'
 import type { SourceMatch } from '../../plan/sources.ts'
 import type { ArchiveEntry } from './archive.ts'
@@ -22,7 +22,7 @@ export interface CopyContext {
 export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMatch[], context: CopyContext): void {
   const chmod = op.chmod === undefined ? undefined : parseChmod(op.chmod)
   const directoryMode = chmod && 'octal' in chmod ? chmod.octal & 0o777 : 0o755
-  const owner = context.owner ?? ROOT
+  const { owner } = context
   const mode = (entry: Entry): number =>
     chmod === undefined ? entry.mode : applyChmod(entry.mode, entry.type === 'dir', chmod)
   const isDirectory = op.dest.endsWith('/') || op.dest.endsWith('/.')
@@ -42,10 +42,10 @@ export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMa
     if (archive) {
       const dest = change.resolve(op.dest)
       change.makeDirectories(dest, 0o755, owner)
-      unpackInto(change, dest, archive, context.owner, `${context.serial}.${i}`)
+      unpackInto(change, dest, archive, owner, `${context.serial}.${i}`)
       continue
     }
-    change.makeDirectories(change.resolve(isDirectory ? op.dest : posix.dirname(op.dest)), directoryMode, owner)
+    change.makeDirectories(change.resolve(isDirectory ? op.dest : parentOf(op.dest)), directoryMode, owner)
     copyMatch(match)
   }
 
@@ -60,7 +60,7 @@ export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMa
       return
     }
     if (there?.type === 'dir') dest = dest === '' ? match.name : `${dest}/${match.name}`
-    change.makeDirectories(posix.dirname(dest) === '.' ? '' : posix.dirname(dest), directoryMode, owner)
+    change.makeDirectories(parentOf(dest), directoryMode, owner)
     copyOne(dest, match.entry, false, match)
   }
 
@@ -76,7 +76,7 @@ export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMa
     } else if (there?.type === 'dir') throw blocked(dest, `a directory is there, and /${match.path} is none`)
     change.put(dest, {
       ...entry,
-      ...(context.owner ?? { uid: entry.uid, gid: entry.gid }),
+      ...(owner ?? { uid: entry.uid, gid: entry.gid }),
       mode: entry.type === 'symlink' ? 0o777 : mode(entry),
     })
   }
@@ -101,12 +101,12 @@ function unpackInto(
   const root = dest
   for (const [number, { path, entry, link, inode }] of entries.entries()) {
     if (path === '') continue
-    const dir = posix.dirname(path) === '.' ? '' : posix.dirname(path)
+    const dir = parentOf(path)
     const parent = resolveLinks(change, dir, { root })
     if (!parent.entry && resolveLinks(change, dir, { root, followLast: false }).entry)
       throw blocked(parent.path, `the link at ${dir} leads to nothing, so "${path}" cannot be put there`)
     change.makeDirectories(parent.path, 0o755, ROOT)
-    const target = posix.join(parent.path, posix.basename(path))
+    const target = join(parent.path, nameOf(path))
     if (link === undefined) change.put(target, { ...entry!, ...owner })
     else shareFile(change, { root, path, target, link, header: { ...inode, ...owner }, id: `${serial}:${number}` })
   }

@@ -20,7 +20,7 @@ import { fsPath } from '../../tar/path-bytes.ts'
 import type { BuildTools, Cell, Engine } from '../engine.ts'
 import { type ArchiveEntry, archiveEntries } from './archive.ts'
 import { BLOB, imageTree, type LayerBlob, rememberIndex } from './base.ts'
-import { Change, ROOT } from './change.ts'
+import { Change } from './change.ts'
 import { applyCopy } from './copy.ts'
 import { type Owner, resolveOwner } from './owner.ts'
 import { contentTime, entryText } from './times.ts'
@@ -215,7 +215,7 @@ class NativeBuild {
       throw new ArchimageError('STEP_FAILED', `${path} is there and is not a directory`, {
         hint: 'choose another WORKDIR',
       })
-    const owner = user === '' ? ROOT : await this.owner(user, change, `WORKDIR ${path}, USER`)
+    const owner = user === '' ? undefined : await this.owner(user, change, `WORKDIR ${path}, USER`)
     change.makeDirectories(real, 0o755, owner)
   }
 

@@ -114,6 +114,16 @@ LABEL b=$TARGETARCH c=$TARGETOS
   refuses('WORKDIR at a file', 'WORKDIR /etc/hosts'),
   refuses('WORKDIR below a file', 'USER app\n\nWORKDIR /etc/hosts/x'),
   of('WORKDIR with quotes and blanks', 'WORKDIR "/a b"\nWORKDIR /c d\nWORKDIR \'e\''),
+  of('WORKDIR that is not clean', 'WORKDIR /a//b/./c/\nWORKDIR d//e/\nCOPY a .\nWORKDIR /a/../z/\nCOPY a ./b'),
+  of('ARG that builds upon itself', 'ARG X=1 Y=$X Z=${Y}2\nARG X=${X}3\nARG W=${W:-none}\nLABEL l=$X$Y$Z$W', {
+    args: { W: 'given' },
+  }),
+  of(
+    'CMD with characters of all kinds',
+    'CMD ["\\u00e9\\u200b\\ud83d\\ude00\\u007f\\t", "\\u2028", "a\\u0301", "\\ue000", "\u00a0"]',
+  ),
+  of('labels with odd names', 'LABEL 1=one 10=ten 2=two "with space"=x ü=y a.b/c=z'),
+  of('labels that empty others', 'LABEL a=1\nLABEL a= b=\nLABEL a', { refused: true }),
   of('WORKDIR at the root', 'WORKDIR /\nWORKDIR //\nWORKDIR /x/..\nWORKDIR .'),
   { name: 'WORKDIR onto nothing', dockerfile: 'FROM scratch\nWORKDIR a/b\nUSER 5:6\nWORKDIR c\n' },
   of(

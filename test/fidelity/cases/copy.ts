@@ -182,5 +182,32 @@ export const copy: readonly Case[] = [
     differs: { section: 'Sockets in a context', only: /^archimage refuses, .*is a socket/s },
   }),
   refuses('wildcards and a dangling link', 'COPY to-* /x/'),
+  copies(
+    'made folders below one with setgid',
+    'COPY a /data/new/x/file\nCOPY --chown=5:6 a /data/own/x/\nCOPY d /data/d\nWORKDIR /data/w/x\nCOPY <<E /data/here/doc\nE\nCOPY --link a /data/linked/x',
+    c => c.file('a').file('d/e/f'),
+  ),
+  refuses('a file with slash onto a file', 'COPY a /etc/hosts/'),
+  refuses('a file with slash onto a link to a file', 'COPY a /opt/link-to-file/'),
+  copies('a file onto a link to a folder, with and without slash', 'COPY a /lib\nCOPY b.txt /lib/\nCOPY exe /lib/.'),
+  copies('a folder with and without slash and dot', 'COPY d/ /1\nCOPY d/. /2\nCOPY ./d /3/.\nCOPY d/sub/.. /4'),
+  copies('modes that keep everybody out', 'COPY . /x/', c => c.file('f', 'f', 0).dir('d/e', 0).dir('w', 0o7777)),
+  copies(
+    'names that are not UTF-8',
+    'COPY . /x/\nCOPY a* /y/\nCOPY a?? /z/',
+    c => void c.bytes(Buffer.from([0x61, 0xe9, 0xff])),
+  ),
+  copies('a wildcard in the destination is a name', 'COPY a /x/*\nCOPY a /x/[b]/'),
+  copies('two sources of one name', 'COPY d/one e/one /x/', c => c.file('d/one', '1').file('e/one', '22')),
+  copies('a source that ends in a link and a slash', 'COPY to-d/ /x\nCOPY to-d/. /y'),
+  copies('an instruction that changes nothing', 'COPY hosts /etc/hosts\nCOPY hosts /etc/hosts', c =>
+    c.file('hosts', 'base\n'),
+  ),
+  copies(
+    'a file back over a folder that a file had replaced',
+    'ADD x.tar /\nCOPY d /opt/sub',
+    c => c.tar('x.tar', [{ path: 'opt/sub', type: 'file', mode: 0o600, data: Buffer.from('x') }]).file('d/f'),
+    { refused: true },
+  ),
   copies('names of whiteouts', 'COPY . /x/', c => c.files('.wh.a', 'a')),
 ]

@@ -60,6 +60,12 @@ export const ignore: readonly Case[] = [
     '**/*.md\n',
     'ADD . /1/\nCOPY --parents d/e/* x/keep /2/\nCOPY --exclude=x . /3/',
   ),
+  of('beside the Dockerfile it wins', 'a\n', 'COPY . /c/', { ignoreBeside: '*.md\n!README.md\n' }),
+  of('a link to a folder that is partly ignored', 'd/*\n!d/a\n', 'COPY d /c/\nCOPY d/* /e/'),
+  of('folders by their slash', 'd/\nx/y/\n/docs/\n', 'COPY . /c/'),
+  of('names with case', 'A\nreadme.md\nD/\n'),
+  of('many stars', '***\n!a\n'),
+  of('a question mark and a class', '?.md\nd/[a-c].??\n[!a].txt\n[^c].txt\n'),
   of('not for stages', 'a\n', 'COPY --from=REG/base:1 /etc /e/\nCOPY . /c/'),
   {
     name: '.dockerignore: link to what is ignored',

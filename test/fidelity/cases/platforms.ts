@@ -38,6 +38,23 @@ export const platforms: readonly Case[] = [
     platforms: MANY,
   },
   {
+    name: 'a base that names a variant which is the usual one',
+    dockerfile: 'FROM REG/variant:1\nCOPY a /\nARG TARGETVARIANT\nLABEL v=$TARGETVARIANT\n',
+    platforms: ['linux/arm64'],
+  },
+  {
+    name: 'bases chosen by automatic arguments',
+    dockerfile:
+      'FROM REG/base:1 AS base-amd64\nENV A=1\nFROM REG/arch:1 AS base-arm64\nENV B=1\nFROM base-${TARGETARCH}\nCOPY a /\n',
+    platforms: ['linux/amd64', 'linux/arm64'],
+  },
+  {
+    name: 'a stage upon a stage of the build platform stays there',
+    dockerfile:
+      'FROM --platform=$BUILDPLATFORM REG/arch:1 AS a\nFROM a AS b\nCOPY --from=a /arch /b\nFROM REG/arch:1\nCOPY --from=b / /b/\n',
+    platforms: MANY,
+  },
+  {
     name: 'an unusual name of a platform',
     dockerfile: 'FROM --platform=linux/aarch64 REG/base:1 AS x\nFROM scratch\nCOPY --from=x /etc/hosts /\n',
   },

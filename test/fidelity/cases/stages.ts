@@ -255,6 +255,19 @@ COPY a /own
       },
     },
   },
+  { name: 'copy from the stage itself', dockerfile: 'FROM scratch\nCOPY a /\nCOPY --from=0 /a /b\n', refused: true },
+  {
+    name: 'named contexts that are images, in place of an image and of a stage',
+    dockerfile:
+      'FROM nowhere AS one\nCOPY a /\nFROM scratch AS two\nCOPY missing /\nFROM one\nCOPY --from=two /etc/hosts /two\n',
+    contexts: { nowhere: 'docker-image://REG/base:1', two: 'docker-image://REG/zstd:1' },
+  },
+  {
+    name: 'a stage whose named context is an image is the base of another',
+    dockerfile: 'FROM scratch AS two\nENV LOST=1\nCOPY missing /\nFROM two\nCOPY a /\n',
+    contexts: { two: 'docker-image://REG/rich:1' },
+    differs: { section: 'Unknown fields of a base config', only: /config\.docker_version:/ },
+  },
   {
     name: 'a cycle of stages',
     dockerfile: 'FROM scratch AS a\nCOPY --from=b /x /\nFROM scratch AS b\nCOPY --from=a /x /\n',
