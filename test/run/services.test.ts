@@ -182,6 +182,15 @@ describe('when a cell fails', () => {
     expect(code).toBe(1)
     expect(states(project)).toMatchObject({ 'a linux/amd64': 'failed', 'z4 linux/amd64': 'not-run' })
     expect(stderr).toContain('--fail-fast')
+    // Complete services are not published then.
+    const late = sandbox.project('late', {
+      ...simpleServices('a1'),
+      'src/b/Dockerfile': 'FROM scratch\nCOPY nothing /\n',
+    })
+    const pushed = await sandbox.run([...push('fast'), '--fail-fast', '--jobs', '1'], { cwd: late })
+    expect(pushed.code).toBe(1)
+    expect(await new Remote(registry, 'fast/a1').tags()).toEqual([])
+    expect(pushed.stderr).toContain('a1 not published')
     rmSync(join(project, 'src/a'), { recursive: true })
     await sandbox.must(['build', '--fail-fast'], { cwd: project })
   })
