@@ -1,6 +1,6 @@
 // npm test [-- PATH…]: type check, lint, all tests. The last line is `N passed, N failed, N skipped`.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root } from './archimage.ts'
@@ -10,6 +10,9 @@ const SECONDS_A_TEST = 60
 const paths = process.argv.slice(2)
 const folder = mkdtempSync(join(tmpdir(), 'archimage-test-'))
 const report = join(folder, 'junit.xml')
+// What tests leave behind goes with the folder.
+const temporary = join(folder, 'tmp')
+mkdirSync(temporary)
 const bin = (name: string) => join(root, 'node_modules/.bin', name)
 
 // A stage that is not a test counts when it fails, so that the last line never reads better than the truth.
@@ -33,7 +36,11 @@ rmSync(folder, { recursive: true, force: true })
 
 function stage(name: string, [program, ...args]: string[]): boolean {
   const started = performance.now()
-  const { status, error } = spawnSync(program!, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  const { status, error } = spawnSync(program!, args, {
+    cwd: root,
+    env: { ...process.env, TMPDIR: temporary },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   process.stdout.write(
     `${name}: ${status === 0 ? 'ok' : `failed${error ? ` (${error.message})` : ''}`}, ${seconds} s\n`,

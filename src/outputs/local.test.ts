@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { requirePeers } from '../../test/peers/require.ts'
 import { encodePath } from '../tar/path-bytes.ts'
 import { parseOutput } from './parse.ts'
 import { type Item, openBench } from './testing/images.ts'
@@ -75,7 +76,7 @@ describe('one platform', () => {
     expect(existsSync(at('devices/f'))).toBe(true)
   })
 
-  test('a tar has the same files, with the owners of the image', async () => {
+  requirePeers('tar')('a tar has the same files, with the owners of the image', async () => {
     await write('type=tar,dest=rich.tar', rich)
     const list = execFileSync('tar', ['tvf', at('rich.tar'), '--numeric-owner'], {
       encoding: 'utf8',
@@ -129,7 +130,7 @@ describe('several platforms', () => {
     'windows(10.0.20348.1)/amd64': [[dir('Files'), { path: 'Files/app.exe', text: 'exe' }, dir('Hives')]],
   })
 
-  test("folders with buildx's names", async () => {
+  requirePeers('tar')("folders with buildx's names", async () => {
     await write('type=local,dest=both', both)
     expect(readdirSync(at('both')).sort()).toEqual(['linux_amd64', 'linux_arm_v7', 'windows_amd64'])
     expect(text('both/linux_arm_v7/app')).toBe('arm')

@@ -53,6 +53,7 @@ export async function writeFolder(folder: string, roots: Roots, options: LocalOp
     mkdirSync(dirname(folder), { recursive: true })
     const temporary = join(dirname(folder), `.${basename(folder).slice(0, 100)}.${temporaryName()}`)
     try {
+      // the mode that BuildKit gives it: the files may be setuid
       mkdirSync(temporary, { mode: 0o700 })
       await new FolderWriter(temporary, roots.content, options, true).write(roots)
       renameSync(temporary, folder)

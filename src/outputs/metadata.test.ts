@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from 'bun:test'
-import { readFileSync, statSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeIidFile, writeMetadataFile } from './metadata.ts'
 import { openBench } from './testing/images.ts'
@@ -16,6 +16,19 @@ test('the image ID is the config of a single platform, the index of several', ()
   writeIidFile(file, [several])
   expect(readFileSync(file, 'utf8')).toBe(several.index.digest)
   expect(() => writeIidFile(file, [single, several])).toThrow('one image')
+})
+
+test('a place that cannot be is an error of ours', () => {
+  writeFileSync(`${file}-plain`, '')
+  for (const write of [writeIidFile, writeMetadataFile]) {
+    expect(() => write(`${file}-plain/x`, [single])).toThrow(expect.objectContaining({ code: 'USAGE' }))
+    expect(() => write(`${file}${'n'.repeat(300)}`, [single])).toThrow(
+      expect.objectContaining({ code: 'OUTPUT_FAILED' }),
+    )
+  }
+  if (process.getuid!() === 0) return
+  mkdirSync(`${file}-closed`, { mode: 0 })
+  expect(() => writeIidFile(`${file}-closed/x`, [single])).toThrow(expect.objectContaining({ code: 'PERMISSION' }))
 })
 
 test("the metadata of one image: buildx's keys, and every platform", () => {

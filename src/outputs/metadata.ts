@@ -1,11 +1,11 @@
-import { statSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
 import { describe, type ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import { formatReference } from '../oci/reference.ts'
 import { writeFileAtomic } from '../sys/files.ts'
 import { type OutputImage, taggedNames } from './image.ts'
-import { fileError } from './target.ts'
+import { fileError, lookAt } from './target.ts'
 
 /**
  * `--iidfile`: what identifies the image, without a newline: the config digest of a single platform (docker's image ID), the
@@ -58,7 +58,7 @@ function sizeOf(manifest: ImageManifest): number {
 }
 
 function writeText(path: string, text: string): void {
-  const there = statSync(path, { throwIfNoEntry: false })
+  const there = lookAt(path)
   try {
     // a pipe or device is written to, not replaced
     if (there !== undefined && !there.isFile() && !there.isDirectory()) writeFileSync(path, text)

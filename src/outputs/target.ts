@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, realpathSync, renameSync, statSync, write } from 'node:fs'
+import { closeSync, mkdirSync, openSync, realpathSync, renameSync, type Stats, statSync, write } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { ArchimageError, cancelled, systemError } from '../errors/error.ts'
@@ -16,7 +16,7 @@ export async function writeFileFrom(
   chunks: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
-  const there = statSync(path, { throwIfNoEntry: false })
+  const there = lookAt(path)
   if (there?.isDirectory()) throw outputFailed(`${path} is a folder`, 'give the name of a file in it')
   if (there !== undefined && !there.isFile()) return await toDevice(path, chunks, signal)
   // a link keeps pointing where it did
@@ -94,10 +94,24 @@ export function outputFailed(message: string, hint?: string): ArchimageError {
   return new ArchimageError('OUTPUT_FAILED', message, hint === undefined ? {} : { hint })
 }
 
+/** What a destination is now, links followed; undefined where nothing is. Throws USAGE, PERMISSION, OUTPUT_FAILED. */
+export function lookAt(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw fileError(error, `writing ${path}`)
+  }
+}
+
 /** An error of the file system in our terms; anything else as it is. */
 export function fileError(error: unknown, doing: string): unknown {
   const { code, syscall, message } = error as { code?: unknown; syscall?: unknown; message?: string }
   if (typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code) || syscall === undefined) return error
+  if (code === 'ENOTDIR')
+    return new ArchimageError('USAGE', `${doing}: one of the folders above it is a file`, {
+      hint: 'give a path whose folders exist or can be made',
+      cause: error,
+    })
   try {
     return systemError(error, doing)
   } catch {

@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { requirePeers } from '../../test/peers/require.ts'
 import { parseOutput } from './parse.ts'
 import { openBench } from './testing/images.ts'
 import { checkOutputs, writeOutputs } from './write.ts'
@@ -141,7 +142,7 @@ describe('type=oci', () => {
 })
 
 describe('type=docker', () => {
-  test('several platforms: the one of this machine, or an error that says what else', async () => {
+  requirePeers('tar')('several platforms: the one of this machine, or an error that says what else', async () => {
     await writeOutputs([parseOutput('type=docker,dest=docker.tar')], [plain], tools)
     expect(digestOf('docker.tar')).toBe(GOLDEN_DOCKER)
     const [listing] = JSON.parse(tar('xOf', 'docker.tar', 'manifest.json'))
@@ -158,7 +159,7 @@ describe('type=docker', () => {
     })
   })
 
-  test('foreign layers are explained, zstd is warned of', async () => {
+  requirePeers('tar')('foreign layers are explained, zstd is warned of', async () => {
     const windows = bench.image(
       { 'windows/amd64': [[{ path: 'Files', type: 'dir' }]] },
       { mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip' },
@@ -208,6 +209,21 @@ describe('destinations', () => {
     expect(check(['type=local,dest=..,mode=delete'])).toThrow('mode=delete')
     expect(check(['type=local,dest=/,mode=delete'])).toThrow('mode=delete')
     expect(check(['type=local,dest=folder,mode=delete'])).not.toThrow()
+  })
+
+  test('a place below a file, or without rights, is told before anything is done', async () => {
+    writeFileSync(at('plain-file'), 'x')
+    for (const type of ['oci', 'oci,tar=false', 'tar', 'local'])
+      for (const dest of ['plain-file/x', 'plain-file/x/y']) {
+        const spec = `type=${type},dest=${dest}`
+        expect(check([spec])).toThrow(expect.objectContaining({ code: 'USAGE' }))
+        await expect(writeOutputs([parseOutput(spec)], [plain], tools)).rejects.toMatchObject({ code: 'USAGE' })
+      }
+    expect(check([`type=oci,dest=${'n'.repeat(300)}`])).toThrow(expect.objectContaining({ code: 'OUTPUT_FAILED' }))
+    if (process.getuid!() === 0) return
+    mkdirSync(at('closed'), { mode: 0 })
+    for (const type of ['oci', 'oci,tar=false', 'tar', 'local'])
+      expect(check([`type=${type},dest=closed/x`])).toThrow(expect.objectContaining({ code: 'PERMISSION' }))
   })
 
   test('a link stays a link, a device is written to', async () => {

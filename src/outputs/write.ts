@@ -52,7 +52,11 @@ export function checkOutputs(
       const path = pathOf(dest, service, tools)
       if (seen.has(path)) throw usage(`two outputs go to ${path}`)
       seen.add(path)
-      checkPlace(output, path, tools)
+      try {
+        checkPlace(output, path, tools)
+      } catch (error) {
+        throw fileError(error, `-o: writing ${path}`)
+      }
     }
   }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
+import type { ServiceResult } from '../run/events.ts'
 import { renderFailures } from './failures.ts'
-import { AMD64, ARM64, cellResult, failedRun, missingFile } from './sample-run.ts'
+import { AMD64, ARM64, cellResult, digestOf, failedRun, missingFile } from './sample-run.ts'
 
 test('one block per failure, those that are alike together, then what was held up', () => {
   expect(renderFailures(failedRun).join('\n')).toBe(`\
@@ -31,6 +32,51 @@ test('one block per failure, those that are alike together, then what was held u
 
 test('nothing to say where all is right', () => {
   expect(renderFailures({ ...failedRun, cells: [cellResult('a', AMD64)], services: [] })).toEqual([])
+})
+
+const refused = (service: string, message: string, hint = 'mend it'): ServiceResult => {
+  const image = `team/${service}`
+  const failure = { code: 'REGISTRY_UNREACHABLE', message, hint }
+  return { ...{ service, image, digest: digestOf('b'), tags: [], verified: [] }, failure }
+}
+
+test('services that are not published for one cause share a block', () => {
+  const why = (image: string, digit: string) =>
+    `registry r:5000, repository ${image}: blob ${digestOf(digit)}: no answer`
+  const services = [
+    refused('api', why('x/team/api', 'a'), 'look at r:5000/team/api'),
+    refused('web', why('x/team/web', 'c'), 'look at r:5000/team/web'),
+    refused('api-v2', 'denied'),
+  ]
+  expect(renderFailures({ ...failedRun, cells: [], services })).toEqual([
+    '✗ api, web not published [REGISTRY_UNREACHABLE]',
+    '  registry r:5000, repository x/*: blob sha256:*: no answer',
+    '  → look at r:5000/*',
+    '',
+    '✗ api-v2 not published [REGISTRY_UNREACHABLE]',
+    '  denied',
+    '  → mend it',
+  ])
+})
+
+test('a failure of one service keeps its names', () => {
+  const services = [refused('api', `pushing team/api: ${digestOf('a')} is missing`)]
+  expect(renderFailures({ ...failedRun, cells: [], services })[1]).toBe(
+    `  pushing team/api: ${digestOf('a')} is missing`,
+  )
+})
+
+test('an interrupted run says once what was not built', () => {
+  const idle = ['a', 'b', 'c'].map(name => cellResult(name, AMD64, { state: 'cancelled', reason: 'interrupted' }))
+  const held = cellResult('d', AMD64, { state: 'not-run', reason: 'needs a, which was not built' })
+  const run = { ...failedRun, exitCode: 130, cells: [...idle, held], services: [] }
+  expect(renderFailures(run)).toEqual(['– 4 cells were not built: interrupted'])
+})
+
+test('a place that the message begins with is not repeated', () => {
+  const failure = { code: 'DOCKERFILE_INVALID', message: 'api/Dockerfile has no stage "biuld"', file: 'api/Dockerfile' }
+  const cells = [cellResult('api', AMD64, { state: 'failed', seconds: 1, failure })]
+  expect(renderFailures({ ...failedRun, cells, services: [] })[1]).toBe('  api/Dockerfile has no stage "biuld"')
 })
 
 test('failures that differ have blocks of their own', () => {

@@ -2,7 +2,7 @@ import { formatPlace, renderHint } from '../errors/render.ts'
 import { renderExcerpt } from '../errors/render-excerpt.ts'
 import { PLAIN_STYLE, paint, type Style, sign } from '../errors/render-style.ts'
 import { sanitize, sanitizeText, truncate, wrap } from '../errors/render-text.ts'
-import type { CellResult, Failure, RunResult } from '../run/events.ts'
+import type { CellResult, Failure, RunResult, ServiceResult } from '../run/events.ts'
 import { count, formatSeconds, groupBy } from './format.ts'
 
 /** As many lines of a log as a block shows; the whole of it is in the file that the block names. */
@@ -30,20 +30,40 @@ export function renderFailures(result: RunResult, options: Partial<Style> = {}):
   return blocks.filter(block => block.length > 0).flatMap((block, index) => (index === 0 ? block : ['', ...block]))
 }
 
-/** Services whose cells are right and which are not where they should be; those of one cause share a block. */
+/**
+ * Services whose cells are right and which are not where they should be. Those of one cause share a block, also when the
+ * cause names what is each service's own (its repository, a digest); that is shown as `*` then.
+ */
 function unpublished(result: RunResult, style: Style): string[][] {
   const failed = result.services.filter(service => service.failure !== undefined)
-  return [...groupBy(failed, ({ failure }) => JSON.stringify([failure?.message, failure?.hint])).values()].map(
-    services => {
-      const failure = services[0]!.failure!
-      const names = paint(style, 'bold', sanitize(services.map(({ service }) => service).join(', ')))
-      return [
-        `${paint(style, 'red', sign(style, 'failed'))} ${names} ${paint(style, 'red', 'not published')} ${paint(style, 'dim', `[${failure.code}]`)}`,
-        ...wrap(sanitizeText(failure.message), style.columns - 2).map(line => `  ${line}`),
-        ...(failure.hint === undefined ? [] : renderHint(failure.hint, style)),
-      ]
-    },
-  )
+  return [...groupBy(failed, service => JSON.stringify(commonFailure(service))).values()].map(services => {
+    const failure = services.length === 1 ? services[0]!.failure! : sharedFailure(services)
+    const names = paint(style, 'bold', sanitize(services.map(({ service }) => service).join(', ')))
+    return [
+      `${paint(style, 'red', sign(style, 'failed'))} ${names} ${paint(style, 'red', 'not published')} ${paint(style, 'dim', `[${failure.code}]`)}`,
+      ...wrap(sanitizeText(failure.message), style.columns - 2).map(line => `  ${line}`),
+      ...(failure.hint === undefined ? [] : renderHint(failure.hint, style)),
+    ]
+  })
+}
+
+function commonFailure({ image, failure }: ServiceResult): Failure {
+  const { code, message, hint } = failure!
+  const common = (text: string): string => withoutImage(text, image).replaceAll(DIGEST, '$1*')
+  return { code, message: common(message), ...(hint === undefined ? {} : { hint: common(hint) }) }
+}
+
+function sharedFailure(services: readonly ServiceResult[]): Failure {
+  const { code, message, hint } = services[0]!.failure!
+  const same = services.every(({ failure }) => failure!.message === message && failure!.hint === hint)
+  return same ? { code, message, ...(hint === undefined ? {} : { hint }) } : commonFailure(services[0]!)
+}
+
+const DIGEST = /\b(sha\d+:)[0-9a-f]{12,128}\b/g
+
+/** `localhost:5000/team/api:v1` → `localhost:5000/team/*:v1`: the name as a whole only, wherever its path ends in it. */
+function withoutImage(text: string, image: string): string {
+  return image === '' ? text : text.replaceAll(new RegExp(`(?<![\\w.-])${RegExp.escape(image)}(?![\\w-])`, 'g'), '*')
 }
 
 /** What failures must have in common to share a block: everything but their logs. */
@@ -68,8 +88,9 @@ function renderBlock(cells: readonly CellResult[], style: Style): string[] {
 }
 
 function place(failure: Failure, style: Style): string[] {
-  const { file, line, column, endLine, excerpt, excerptLine } = failure
-  if (file === undefined) return []
+  const { file, line, column, endLine, excerpt, excerptLine, message } = failure
+  if (file === undefined || (excerpt === undefined && message.startsWith(formatPlace({ file, line, column }))))
+    return []
   const lines =
     line === undefined || excerpt === undefined
       ? []
@@ -101,9 +122,15 @@ function renderUnverified(service: string, where: string, problems: readonly str
   ]
 }
 
-/** Cells that never ran or were stopped, with the reason, those of one reason together. */
+/**
+ * Cells that never ran or were stopped, with the reason, those of one reason together. An interruption stops them all alike:
+ * the table has their names.
+ */
 function renderHeldUp(result: RunResult, style: Style): string[] {
   const idle = result.cells.filter(cell => cell.state === 'not-run' || cell.state === 'cancelled')
+  if (idle.length === 0) return []
+  const title = `${sign(style, 'notRun')} ${count(idle.length, 'cell was', 'cells were')} not built`
+  if (result.exitCode === 130) return [paint(style, 'yellow', `${title}: interrupted`)]
   const lines = [...groupBy(idle, cell => `${cell.state} ${cell.reason}`).values()].flatMap(cells => {
     const names = [...groupBy(cells, cell => cell.service)].map(
       ([service, own]) => `${service} ${own.map(cell => cell.platform).join(', ')}`,
@@ -111,7 +138,5 @@ function renderHeldUp(result: RunResult, style: Style): string[] {
     const text = sanitize(`${names.join('; ')}: ${cells[0]!.reason}`)
     return wrap(text, style.columns - 4).map((line, index) => `  ${index === 0 ? '-' : ' '} ${line}`)
   })
-  if (lines.length === 0) return []
-  const title = `${sign(style, 'notRun')} ${count(idle.length, 'cell was', 'cells were')} not built`
   return [paint(style, 'yellow', title), ...lines]
 }

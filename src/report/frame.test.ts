@@ -64,6 +64,14 @@ describe('frame', () => {
     expect(written[1]).toContain('\r\x1b[4A')
   })
 
+  test('a terminal that says 0 columns is taken for one of 80', () => {
+    const written: string[] = []
+    const frame = new FrameWriter({ write: text => written.push(text), columns: 0 })
+    frame.paint(['x'.repeat(70)])
+    frame.paint(['y'])
+    expect(written[1]).toContain('\r\x1b[1A')
+  })
+
   test('closing what was never painted writes nothing', () => {
     const written: string[] = []
     new FrameWriter({ write: text => written.push(text) }).clear()

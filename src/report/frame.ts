@@ -8,6 +8,11 @@ export interface ReportStream {
   readonly rows?: number | undefined
 }
 
+/** What a terminal without a size (0 columns) is taken for. */
+export function columnsOf(stream: ReportStream): number {
+  return stream.columns || 80
+}
+
 const HIDE = '\x1b[?25l'
 const SHOW = '\x1b[?25h'
 // Terminals that know the mode (DEC 2026) show a frame at once; the others ignore it.
@@ -31,7 +36,7 @@ export class FrameWriter {
 
   /** Replaces the block; writes only what differs. */
   paint(lines: readonly string[]): void {
-    const columns = this.#stream.columns ?? 80
+    const columns = columnsOf(this.#stream)
     const before = this.#lines
     const resized = columns !== this.#columns
     const same = lines.length === before.length && (!resized || lines.length === 0)
@@ -60,7 +65,7 @@ export class FrameWriter {
   /** Takes the block away and shows the cursor again. */
   clear(): void {
     if (this.#lines.length === 0) return
-    const out = `${this.#up(this.#stream.columns ?? 80)}${ERASE}${SHOW}`
+    const out = `${this.#up(columnsOf(this.#stream))}${ERASE}${SHOW}`
     this.#lines = []
     this.#stream.write(out)
   }

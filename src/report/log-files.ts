@@ -42,8 +42,15 @@ export class LogFiles {
   /** What the failures of cells that ended say of their logs. */
   readonly #ended = new Map<string, Pick<Failure, 'log' | 'logFile'>>()
 
+  #problem: string | undefined
+
   constructor(root: string) {
     this.#root = root
+  }
+
+  /** Why a log could not be written. */
+  get problem(): string | undefined {
+    return this.#problem
   }
 
   /**
@@ -99,8 +106,9 @@ export class LogFiles {
       const heading = log.heading === undefined ? [] : [log.heading]
       delete log.heading
       writeSync(log.fd, [...heading, ...lines, ''].join('\n'))
-    } catch {
+    } catch (error) {
       log.failed = true
+      this.#problem ??= `no log files: ${(error as Error).message}`
     }
   }
 

@@ -23,8 +23,8 @@ describe('matrix', () => {
   api    reg.example/demo/api       no index: 2 of 3 platforms missing
   web    reg.example/demo/web:v1    sha256:dddddddddddd  already
 
-  6 of 10 cells right: 3 built, 3 unchanged, 2 failed, 1 not run, 1 cancelled · 1 tag moved · 1 tag already there · 1
-  service not as built when read back · 1 warning · 2.4 s`,
+  6 of 10 cells right: 3 built, 3 unchanged, 2 failed, 1 not run, 1 cancelled · 2 of 3 services published · 1 tag moved
+  · 1 tag already there · 1 service not as built when read back · 1 warning · 2.4 s`,
     )
   })
 
@@ -59,7 +59,9 @@ describe('matrix', () => {
     expect(text).toMatch(/^[\x20-\x7e\n]*$/)
     expect(text).toContain('+ built 1.2s ^')
     expect(text).toContain('x failed 3.2s ~')
-    expect(text).toContain('5 of 8 cells right: 3 built, 2 unchanged, 2 failed, 1 not run - 1 tag moved')
+    expect(text).toContain(
+      '5 of 8 cells right: 3 built, 2 unchanged, 2 failed, 1 not run - 2 of 3 services published - 1 tag moved',
+    )
   })
 
   test('a run in which all is right', () => {
@@ -89,6 +91,33 @@ describe('matrix', () => {
     const services = [{ service: 'a', image: 'a', digest: digestOf('1'), tags: [], verified: [] }]
     const lines = renderMatrix({ ...failedRun, cells: [cellResult('a', AMD64)], services })
     expect(lines).toContain('  a   a   sha256:111111111111')
+  })
+
+  test('services that were not published say so, and the last line how many were', () => {
+    const failure = { code: 'REGISTRY_UNREACHABLE', message: 'no answer' }
+    const tag = (reference: string, state: 'moved' | 'restored') => ({ reference, digest: digestOf('1'), state })
+    const service = (name: string) => ({ service: name, image: `r/${name}`, digest: digestOf('1'), verified: [] })
+    const services = [
+      { ...service('a'), tags: [tag('r/a:1', 'moved')] },
+      { ...service('b'), tags: [], failure },
+      { ...service('c'), tags: [tag('r/c:1', 'restored')], failure },
+    ]
+    const cells = services.map(one => cellResult(one.service, AMD64))
+    const lines = renderMatrix({ ...failedRun, exitCode: 3, cells, services, warnings: [] })
+    expect(lines.slice(5)).toEqual([
+      '  a   r/a:1   sha256:111111111111  moved',
+      '  b   r/b     sha256:111111111111  not published',
+      '  c   r/c:1   sha256:111111111111  restored  not published',
+      '',
+      '  3 of 3 cells right: 3 unchanged · 1 of 3 services published · 1 tag moved · 1 tag put back · 2.4 s',
+    ])
+  })
+
+  test('an interrupted run has no lines for services without an index', () => {
+    const cells = [cellResult('a', AMD64), cellResult('b', AMD64, { state: 'cancelled', reason: 'interrupted' })]
+    const services = ['a', 'b'].map(service => ({ service, image: service, tags: [], verified: [] }))
+    const lines = renderMatrix({ ...failedRun, exitCode: 130, cells, services, warnings: [] })
+    expect(lines.slice(3)).toEqual(['', '  1 of 2 cells right: 1 unchanged, 1 cancelled · 2.4 s'])
   })
 
   test('a run without cells does not fall over', () => {

@@ -6,6 +6,7 @@ import { isRight, paintState, stateSign, stateWord } from './signs.ts'
 
 const GAP = '   '
 const INDENT = '  '
+const NOT_PUBLISHED = 'not published'
 
 /** One table entry: how it looks, and the columns that it takes. */
 interface Entry {
@@ -112,7 +113,7 @@ function renderReferences(result: RunResult, style: Style): string[] {
     const shown = [
       padEnd(service, widest[0]!),
       fits ? padEnd(reference, widest[1]!) : reference,
-      paint(style, 'dim', rest),
+      paint(style, rest.endsWith(NOT_PUBLISHED) ? 'red' : 'dim', rest),
     ]
     return (INDENT + shown.join(GAP)).trimEnd()
   })
@@ -126,23 +127,26 @@ function referenceRows(service: ServiceResult, result: RunResult): [string, stri
   const single = service.tags.filter(tag => tag.digest !== service.digest).length
   const more = single === 0 ? '' : `, and ${count(single, 'tag')} of other digests`
   const tags = service.tags.filter(tag => tag.digest === service.digest || service.digest === undefined)
-  if (service.digest === undefined && wrong > 0) {
+  if (service.digest === undefined && service.tags.length === 0 && result.exitCode === 130) return []
+  if (service.digest === undefined) {
     const was =
       service.tags.length === 0 ? '' : ` (${service.tags.map(tag => `${tag.reference} ${tag.state}`).join(', ')})`
-    return [
-      [
-        name,
-        sanitize(service.image),
-        `no index: ${wrong} of ${count(cells.length, 'platform')} missing${sanitize(was)}`,
-      ],
-    ]
+    const why = wrong === 0 ? '' : `: ${wrong} of ${count(cells.length, 'platform')} missing`
+    return [[name, sanitize(service.image), `no index${why}${sanitize(was)}`]]
   }
-  if (tags.length === 0) return [[name, sanitize(service.image), `${shortDigest(service.digest ?? '')}${more}`]]
+  const there = service.tags.some(({ state }) => state === 'moved' || state === 'already')
+  const unpublished = service.failure === undefined || there ? '' : `  ${NOT_PUBLISHED}`
+  if (tags.length === 0) return [[name, sanitize(service.image), `${shortDigest(service.digest)}${more}${unpublished}`]]
   return tags.map(({ reference, digest, state }, index) => [
     index === 0 ? name : '',
     sanitize(reference),
-    `${sanitize(shortDigest(digest))}  ${state}${index === 0 ? more : ''}`,
+    `${sanitize(shortDigest(digest))}  ${state}${index === 0 ? more + unpublished : ''}`,
   ])
+}
+
+/** Of a run that publishes: all of its names are there. */
+function isPublished({ digest, failure }: ServiceResult): boolean {
+  return digest !== undefined && failure === undefined
 }
 
 function renderSummary(result: RunResult, style: Style): string[] {
@@ -157,9 +161,14 @@ function renderSummary(result: RunResult, style: Style): string[] {
     tag => tag.state,
   )
   const tagWord = { moved: 'moved', already: 'already there', kept: 'kept as before', restored: 'put back' }
+  const published = result.services.filter(isPublished).length
+  const pushed = result.services.some(service => service.failure !== undefined || service.tags.length > 0)
   const unverified = result.services.filter(service => service.verified.some(one => !one.ok)).length
   const parts = [
     `${right} of ${count(result.cells.length, 'cell')} right${each.length === 0 ? '' : `: ${each.join(', ')}`}`,
+    ...(pushed && published < result.services.length
+      ? [`${published} of ${count(result.services.length, 'service')} published`]
+      : []),
     ...(Object.keys(tagWord) as (keyof typeof tagWord)[]).flatMap(state => {
       const some = tags.get(state)
       return some === undefined ? [] : [`${count(some.length, 'tag')} ${tagWord[state]}`]

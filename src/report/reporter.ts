@@ -2,7 +2,7 @@ import { paint, type Style, sign, styleFor } from '../errors/render-style.ts'
 import { sanitizeText, wrap } from '../errors/render-text.ts'
 import type { RunEvent, RunResult } from '../run/events.ts'
 import { renderFailures } from './failures.ts'
-import { FrameWriter, type ReportStream } from './frame.ts'
+import { columnsOf, FrameWriter, type ReportStream } from './frame.ts'
 import { JsonLines } from './json.ts'
 import { renderMatrix } from './matrix.ts'
 import { heartbeat, PlainLines } from './plain.ts'
@@ -56,7 +56,7 @@ export function resolveAuto(stream: ReportStream, env: ReporterOptions['env']): 
 function ttyReporter(stream: ReportStream, style: Style, now: () => number): Reporter {
   const state = initialState()
   const frame = new FrameWriter(stream)
-  const repaint = (): void => frame.paint(render(state, stream.columns ?? 80, stream.rows ?? 24, now(), style))
+  const repaint = (): void => frame.paint(render(state, columnsOf(stream), stream.rows || 24, now(), style))
   // Painting by the clock alone bounds it, however many events come; a short run paints nothing at all.
   const timer = setInterval(repaint, REPAINT_EVERY)
   timer.unref?.()
@@ -81,7 +81,7 @@ function ttyReporter(stream: ReportStream, style: Style, now: () => number): Rep
 
 /** The style with the width that the terminal has now. */
 function current(style: Style, stream: ReportStream): Style {
-  return stream.isTTY ? { ...style, columns: stream.columns ?? 80 } : style
+  return stream.isTTY ? { ...style, columns: columnsOf(stream) } : style
 }
 
 function warningLines(message: string, style: Style): string[] {

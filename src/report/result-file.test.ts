@@ -116,6 +116,21 @@ describe('ResultFile', () => {
   })
 })
 
+test('startReport: where nothing can be written, one warning says so and the run ends as it would', () => {
+  writeFileSync(join(root, '.archimage'), '')
+  let text = ''
+  const stream = { write: (part: string) => (text += part) }
+  const report = startReport({ mode: 'plain', stream, env: {}, root })
+  const log: RunEvent = { type: 'cell-log', cell: cell('a', AMD64), text: 'words\n' }
+  const result = { ...failedRun, warnings: [] }
+  for (const event of [started, log, ended(AMD64), { type: 'run-ended', result } as const]) report.emit(event)
+  report.close()
+  expect(text.match(/warning: /g)).toHaveLength(1)
+  expect(text).toMatch(/warning: no result file: .*\.archimage is not a folder/)
+  expect(text).toContain(' 1 warning ')
+  expect(readFileSync(join(root, '.archimage'), 'utf8')).toBe('')
+})
+
 test('startReport: screen, logs and result tell the same failure', () => {
   let text = ''
   const stream = { write: (part: string) => (text += part) }

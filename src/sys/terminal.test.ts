@@ -20,6 +20,17 @@ test('a pipe is no terminal and has no size', () => {
   expect(stderr).toBe('[false,null,null]')
 })
 
+const script = spawnSync('script', ['--version'])
+
+test.skipIf(script.error !== undefined || process.platform !== 'linux')('a terminal of 0 × 0 has no size', () => {
+  const ask = `const t = terminal(2); t.write(JSON.stringify([t.isTTY, t.columns ?? null, t.rows ?? null]))`
+  const { stdout } = run(
+    ask,
+    `PROGRAM=$0 SCRIPT=$1 exec script -qec 'stty cols 0 rows 0; "$PROGRAM" -e "$SCRIPT"' /dev/null </dev/null`,
+  )
+  expect(stdout).toContain('[true,null,null]')
+})
+
 test('a reader that went away ends the output, not the program', () => {
   const { stdout } = run(
     `const t = terminal(2); for (let i = 0; i < 100; i++) t.write('x'.repeat(10_000)); console.log('went on')`,

@@ -5,7 +5,7 @@ export interface Terminal {
   /** Returns when all of it is written. */
   write(text: string): void
   readonly isTTY: boolean
-  /** As the terminal is now; undefined where it is none. */
+  /** As the terminal is now; undefined where it is none, or does not say (a pty that nobody gave a size has 0 × 0). */
   readonly columns: number | undefined
   readonly rows: number | undefined
 }
@@ -24,10 +24,10 @@ export function terminal(fd: 1 | 2): Terminal {
   return {
     isTTY,
     get columns() {
-      return isTTY ? stream.columns : undefined
+      return isTTY ? stream.columns || undefined : undefined
     },
     get rows() {
-      return isTTY ? stream.rows : undefined
+      return isTTY ? stream.rows || undefined : undefined
     },
     write(text) {
       if (!gone) gone = !writeAll(fd, Buffer.from(text))

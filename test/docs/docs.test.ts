@@ -38,7 +38,7 @@ function isRun(block: Block): boolean {
 
 /** What `npm run SCRIPT` prints, with the port of its registry as the texts have it. */
 async function outputOf(script: string): Promise<string> {
-  const { stdout, stderr } = await run(['npm', 'run', script], { cwd: root })
+  const { stdout, stderr } = await run(['npm', 'run', script], { cwd: root, env: { LC_ALL: 'C.UTF-8' } })
   return `${stderr}${stdout}`.replaceAll(/localhost:\d+/g, 'localhost:5000')
 }
 

@@ -62,6 +62,7 @@ export class Session implements AsyncDisposable {
       XDG_RUNTIME_DIR: join(folder, 'home'),
       DOCKER_CONFIG: join(folder, 'home/.docker'),
       ARCHIMAGE_HOME: join(folder, 'store'),
+      LC_ALL: 'C.UTF-8',
       PATH: [join(folder, 'bin'), join(root, 'node_modules/.bin'), ...peerPath()].join(delimiter),
     }
     const running: Running[] = []

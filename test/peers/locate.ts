@@ -8,18 +8,25 @@ export const PEERS = [
   'buildctl',
   'buildkitd',
   'buildx',
+  'cmp',
   'crane',
   'crun',
   'docker',
   'docker-registry',
   'dockerd',
+  'git',
   'go',
+  'grep',
+  'gzip',
   'podman',
+  'python3',
   'qemu-aarch64-static',
   'qemu-arm-static',
   'runc',
   'skopeo',
+  'tar',
   'umoci',
+  'xz',
 ] as const
 
 export type Peer = (typeof PEERS)[number]
@@ -35,15 +42,7 @@ export function peerCache(): string {
 /** The folders searched: our own cache, the usual extra places, then PATH with the sbin folders that users often lack. */
 export function peerPath(): string[] {
   const path = (process.env['PATH'] ?? '').split(delimiter).filter(Boolean)
-  return [
-    join(peerCache(), 'bin'),
-    '/opt/peers/bin',
-    ...path,
-    '/usr/local/go/bin',
-    '/usr/local/sbin',
-    '/usr/sbin',
-    '/sbin',
-  ]
+  return [join(peerCache(), 'bin'), ...path, '/usr/local/go/bin', '/usr/local/sbin', '/usr/sbin', '/sbin']
 }
 
 /** Absolute path of a peer's executable, or undefined where it is not installed. */
