@@ -23,6 +23,15 @@ describe('secrets do not leave', () => {
     const error = new ArchimageError('USAGE', 'x hunter2-hunter2 y', { hint: 'hunter2-hunter2' })
     expect([error.message, error.hint]).toEqual(['x *** y', '***'])
   })
+
+  test('a secret that is an everyday word is not shown by stars in our own sentences, and hidden in what others say', () => {
+    secret('wrong')
+    const said = 'either the credentials are wrong or expired'
+    const error = new ArchimageError('UNAUTHORIZED', said, { hint: said })
+    expect([error.message, error.hint]).toEqual([said, said])
+    expect(redact('no user with password wrong')).toBe('no user with password ***')
+    expect(new ArchimageError('USAGE', 'password=wrong').message).toBe('password=***')
+  })
 })
 
 test('errors of the operating system become ours, bugs stay bugs', () => {

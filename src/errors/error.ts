@@ -1,5 +1,5 @@
 import { CODES, type ErrorCode } from './codes.ts'
-import { redact } from './redact.ts'
+import { redactProse } from './redact.ts'
 
 /** A place in a file that an error or a finding speaks of; lines and columns start at 1. */
 export interface Place {
@@ -27,7 +27,8 @@ const BRAND = Symbol.for('archimage.error')
 
 /**
  * The one error class: for users' and environment's mistakes, and for cancelling. Anything else thrown is a bug and is
- * shown with its stack. Message and hint are redacted here, where the error is made.
+ * shown with its stack. Message and hint are redacted here, where the error is made; what somebody else said (a registry, a
+ * program) goes through `redact` before it becomes part of them.
  */
 export class ArchimageError extends Error {
   readonly code: ErrorCode
@@ -38,10 +39,10 @@ export class ArchimageError extends Error {
   readonly [BRAND] = true
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
-    super(redact(message), options.cause === undefined ? undefined : { cause: options.cause })
+    super(redactProse(message), options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'ArchimageError'
     this.code = code
-    this.hint = options.hint === undefined ? undefined : redact(options.hint)
+    this.hint = options.hint === undefined ? undefined : redactProse(options.hint)
     this.place = options.place
     this.details = options.details ?? {}
     this.parts = options.parts ?? []

@@ -5,10 +5,30 @@ export function secret(value: string): void {
   if (value.length >= 4) secrets.add(value)
 }
 
-/** Replaces credentials in URLs, authorization headers and all known secrets by asterisks. */
+/**
+ * Replaces credentials in URLs, authorization headers and all known secrets by asterisks: for what comes from outside,
+ * such as a registry's answer or a program's output.
+ */
 export function redact(text: string): string {
+  return replaced(text, (rest, value) => (rest.includes(value) ? rest.split(value).join('***') : rest))
+}
+
+/** A secret that is a word may stand in any sentence: a star in its place there would tell it. */
+const WORD = /^[A-Z]?[a-z]{1,15}$/
+
+/** The same for our own sentences: a secret that is an everyday word goes only where it is the value of something. */
+export function redactProse(text: string): string {
+  return replaced(text, (rest, value) => {
+    if (!rest.includes(value)) return rest
+    return WORD.test(value)
+      ? rest.replace(new RegExp(`([=:])${value}\\b`, 'g'), '$1***')
+      : rest.split(value).join('***')
+  })
+}
+
+function replaced(text: string, hide: (text: string, secret: string) => string): string {
   let out = text
-  for (const value of secrets) if (out.includes(value)) out = out.split(value).join('***')
+  for (const value of secrets) out = hide(out, value)
   if (out.includes('://')) out = out.replace(/(\b[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/@]{1,512}@/gi, '$1***@')
   return out.replace(/\b(bearer|basic) [A-Za-z0-9._~+/=-]{8,}/gi, '$1 ***')
 }

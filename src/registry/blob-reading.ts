@@ -4,7 +4,7 @@ import { algorithmOf } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { createHasher } from '../sys/hash.ts'
 import type { Answer } from './answer.ts'
-import { badAnswer, unreachable } from './failures.ts'
+import { badAnswer, type MirrorAnswer, unreachable, withMirrors } from './failures.ts'
 import { type Site, siteName, siteRequest } from './site.ts'
 
 export interface ReadOptions {
@@ -21,17 +21,18 @@ const PROGRESS = 1024 * 1024
 /**
  * Streams a blob from the first of `sites` that has it. Digest and size are checked on the way: the stream fails before
  * it ends when they do not hold; with `start` only the size can be checked. A cut connection is taken up again.
- * Throws NOT_FOUND when no site has it.
+ * Throws NOT_FOUND when no site has it; `said` is what other mirrors answered before, for messages.
  */
 export async function readBlob(
   sites: readonly Site[],
   descriptor: Descriptor,
   options: ReadOptions = {},
+  said: readonly MirrorAnswer[] = [],
 ): Promise<ReadableStream<Uint8Array>> {
   const { size } = descriptor
   const start = options.start ?? 0
   if (start > size) throw new RangeError(`start ${start} is beyond the blob's ${size} bytes`)
-  const reading = new BlobReading(sites, descriptor, start, options.signal)
+  const reading = new BlobReading(sites, descriptor, start, options.signal, said)
   if (start === size) {
     if (start === 0) reading.check()
     return new ReadableStream({ start: controller => controller.close() })
@@ -79,8 +80,16 @@ class BlobReading {
   #site = 0
   #tries = 0
   #since: number
+  readonly #said: MirrorAnswer[]
 
-  constructor(sites: readonly Site[], descriptor: Descriptor, start: number, signal: AbortSignal | undefined) {
+  constructor(
+    sites: readonly Site[],
+    descriptor: Descriptor,
+    start: number,
+    signal: AbortSignal | undefined,
+    said: readonly MirrorAnswer[],
+  ) {
+    this.#said = [...said]
     this.#sites = sites
     this.#descriptor = descriptor
     this.#start = start
@@ -102,10 +111,13 @@ class BlobReading {
         this.#since = this.received
         return
       } catch (error) {
-        if (this.#signal?.aborted || this.#site + 1 >= this.#sites.length) throw error
-        if (isArchimageError(error) && (error.code === 'CANCELLED' || error.code === 'OFFLINE')) throw error
-        const { host } = this.#sites[this.#site++]!
-        if (isArchimageError(error) && error.code === 'REGISTRY_UNREACHABLE') host.dead = true
+        if (this.#signal?.aborted || !isArchimageError(error)) throw error
+        if (this.#site + 1 >= this.#sites.length) throw withMirrors(error, this.#said)
+        if (error.code === 'CANCELLED' || error.code === 'OFFLINE') throw error
+        const { host, repository } = this.#sites[this.#site++]!
+        if (error.code === 'REGISTRY_UNREACHABLE') host.dead = error
+        const mirror = `${host.registry}/${repository}`
+        this.#said.push(error.code === 'NOT_FOUND' ? { mirror } : { mirror, error })
       }
     }
   }

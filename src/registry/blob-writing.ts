@@ -172,7 +172,7 @@ async function upload(
         throw error
     } catch (error) {
       next = undefined
-      if (!isArchimageError(error) || error.code !== 'REGISTRY_UNREACHABLE' || last) throw error
+      if (!isArchimageError(error) || error.code !== 'REGISTRY_UNREACHABLE' || last || host.lost) throw error
     }
     // The answer may have been lost after the blob had arrived.
     host.hold(client.tuning.backoff * 2 ** (attempt - 1))

@@ -4,10 +4,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { createServer as createTlsServer } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { renderError } from '../errors/render.ts'
 import { encodeIndex } from '../oci/manifest.ts'
 import { type Credential, type Credentials, noCredentials } from './credentials.ts'
 import { verifyLogin } from './login.ts'
-import { failure, quickRegistry, type Seen, startServer } from './test-server.ts'
+import { failure, goLikeTls, quickRegistry, type Seen, startServer } from './test-server.ts'
 
 const INDEX = encodeIndex({ docker: false, manifests: [] })
 const HEADERS = {
@@ -349,6 +350,38 @@ describe('trying again', () => {
     expect(mute.seen.length).toBe(2)
   })
 
+  test('a host that vanished is given up once, not by each request anew; when it is back it counts again', async () => {
+    let there = true
+    let dropped = 0
+    await using server = await startServer((request, response) => {
+      if (there) return index(request, response)
+      dropped++
+      response.destroy()
+    })
+    const registry = quickRegistry({ tuning: { attempts: 4, backoff: 30 } })
+    const at = (n: number) => registry.repository(`${server.host}/a${n}`)
+    await at(0).manifest('1')
+    there = false
+    const many = await Promise.all(Array.from({ length: 8 }, (_, n) => failure(at(n).manifest('1'))))
+    expect(new Set(many.map(error => error.code))).toEqual(new Set(['REGISTRY_UNREACHABLE']))
+    expect(dropped).toBeLessThanOrEqual(8 * 4)
+    dropped = 0
+    const begun = performance.now()
+    for (let n = 0; n < 8; n++) expect((await failure(at(n).manifest('2'))).code).toBe('REGISTRY_UNREACHABLE')
+    const body = () => new Blob(['x'.repeat(9)]).stream() as ReadableStream<Uint8Array>
+    const blob = { mediaType: 'x/y', digest: `sha256:${'0'.repeat(64)}` as const, size: 9 }
+    expect((await failure(at(9).putBlob(blob, body))).code).toBe('REGISTRY_UNREACHABLE')
+    expect(dropped).toBe(9)
+    expect(performance.now() - begun).toBeLessThan(1000)
+    there = true
+    expect(await at(1).manifest('3')).toBeDefined()
+    there = false
+    dropped = 0
+    await failure(at(1).manifest('4'))
+    // The runtime sends once more by itself on a connection that was kept.
+    expect(dropped).toBeGreaterThanOrEqual(4)
+  })
+
   test('nobody there: said at once, with a remedy', async () => {
     const server = await startServer(index)
     await server[Symbol.asyncDispose]()
@@ -357,6 +390,7 @@ describe('trying again', () => {
     expect(error.message).toBe(
       `registry ${server.host}, repository a: reading tag 1: ${server.host} cannot be reached: nothing listens there (ECONNREFUSED)`,
     )
+    expect(renderError(error)).not.toContain('Is the computer able')
   })
 
   test('an aborted signal ends waiting and requests', async () => {
@@ -434,6 +468,64 @@ describe('TLS', () => {
     const registry = quickRegistry()
     expect(await registry.repository(`${server.host}/a`).manifest('1')).toBeDefined()
     expect(registry.client.host(server.host).origin).toBe(`https://${server.host}`)
+  })
+
+  const certsFor = (home: string, host: string, text: string): void => {
+    mkdirSync(join(home, '.config/containers/certs.d', host), { recursive: true })
+    writeFileSync(join(home, '.config/containers/certs.d', host, 'ca.crt'), text)
+  }
+
+  run('one that answers 400 in the clear is found out also when many begin at once, with HEAD', async () => {
+    await using inner = await tls((request, response) => {
+      if (request.method !== 'HEAD' || request.url.includes('/manifests/')) return index(request, response)
+      response.writeHead(404).end()
+    })
+    await using front = await goLikeTls(inner)
+    const home = mkdtempSync(join(tmpdir(), 'archimage-certs-'))
+    try {
+      certsFor(home, front.host, certificate!.cert)
+      for (const options of [
+        {},
+        { insecure: true },
+        { env: { HOME: home } },
+        { env: { HOME: home }, insecure: true },
+      ]) {
+        const registry = quickRegistry(options)
+        const repositories = Array.from({ length: 12 }, (_, n) => registry.repository(`${front.host}/a${n}`))
+        const heads = await Promise.all(repositories.map((repository, n) => repository.head(`t${n}`)))
+        expect(heads.map(head => head?.digest)).toEqual(repositories.map(() => INDEX.digest))
+        expect(registry.client.host(front.host).origin).toBe(`https://${front.host}`)
+        const { plain } = front
+        await Promise.all(repositories.map(repository => repository.head('again')))
+        expect(front.plain).toBe(plain)
+      }
+    } finally {
+      rmSync(home, { recursive: true })
+    }
+  })
+
+  run('a certificate for another name: said in our words, with a remedy that helps', async () => {
+    if (process.platform !== 'linux') return
+    await using inner = await tls(index)
+    await using front = await goLikeTls(inner, '127.0.0.2')
+    const home = mkdtempSync(join(tmpdir(), 'archimage-certs-'))
+    try {
+      certsFor(home, front.host, certificate!.cert)
+      const error = await failure(
+        quickRegistry({ env: { HOME: home } })
+          .repository(`${front.host}/a`)
+          .manifest('1'),
+      )
+      expect(error.message).toEndWith(
+        `${front.host} cannot be reached (2 attempts): its certificate is for another name (ERR_TLS_CERT_ALTNAME_INVALID)`,
+      )
+      expect(error.hint).toBe(
+        `call the registry by a name that its certificate has, let one be made that has "127.0.0.2" (subjectAltName), or accept any certificate with --insecure=${front.host}`,
+      )
+      expect(renderError(error)).not.toContain('verbose')
+    } finally {
+      rmSync(home, { recursive: true })
+    }
   })
 
   run('certs.d: the authority of one host; a wrong one is an error with a remedy', async () => {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
+import { redact } from '../errors/redact.ts'
 import type { Answer } from './answer.ts'
 import { Authenticator, type Scope } from './auth.ts'
 import { parseChallenges } from './challenge.ts'
@@ -117,12 +118,13 @@ export class Client {
         details: { registry: doing.registry, repository: doing.repository },
       })
     const most = request.attempts ?? this.tuning.attempts
+    const since = performance.now()
     for (let attempt = 1; ; attempt++) {
       try {
         await host.ready(signal)
         const answer = await this.#authorized(request, signal)
         answer.attempts = attempt
-        if (!request.plain && attempt < most && (await this.#wrongScheme(host, answer)) && host.switchScheme()) continue
+        if (!request.plain && attempt < most && (await this.#wrongScheme(request, answer, signal))) continue
         host.answered = true
         if (!RETRY.has(answer.status) || attempt >= most) return answer
         const wait = this.#retryAfter(answer) ?? this.#backoff(attempt)
@@ -131,12 +133,17 @@ export class Client {
       } catch (error) {
         if (signal?.aborted) throw cancelled(signal.reason)
         if (isArchimageError(error)) throw error
-        const { cause, authority } = error instanceof Unreached ? error : { cause: error, authority: host.authority }
         if (!(error instanceof Unreached)) throw error
-        if (authority === host.authority && attempt < most && (host.switchScheme(cause) || host.addSystemRoots(cause)))
-          continue
-        if (attempt >= most || !this.#worthwhile(host, cause, attempt))
-          throw unreachable(doing, authority, cause, attempt)
+        const { cause, authority, protocol } = error
+        const own = authority === host.authority
+        if (own && attempt < most) {
+          if (!request.plain && host.isStale(protocol)) continue
+          if (host.switchScheme(cause) || host.addSystemRoots(cause)) continue
+        }
+        const far = own ? host : this.host(authority)
+        const worthwhile = this.#worthwhile(host, cause, attempt)
+        if (worthwhile && attempt >= this.tuning.attempts) far.giveUp(since)
+        if (attempt >= most || !worthwhile || far.lost) throw unreachable(doing, authority, cause, attempt)
         await this.#pause(host, this.#backoff(attempt), true, signal)
       }
     }
@@ -164,12 +171,18 @@ export class Client {
     return own === undefined || run === undefined || own === run ? (own ?? run) : AbortSignal.any([own, run])
   }
 
-  async #wrongScheme(host: Host, answer: Answer): Promise<boolean> {
-    if (host.settled) return false
-    // Go, nginx and Apache say this when they are spoken to in the clear on a TLS port.
-    if (answer.status === 400) {
-      const text = Buffer.from((await answer.bytes(MAX_ERROR_BODY)) ?? []).toString('latin1')
-      if (/HTTP request (was sent )?to (an )?HTTPS|plain HTTP to an SSL/i.test(text)) return true
+  /** True when the request is to be sent again: the other scheme is the right one. */
+  async #wrongScheme(request: RegistryRequest, answer: Answer, signal: AbortSignal | undefined): Promise<boolean> {
+    const { host } = request
+    const { protocol, host: from } = answer.url
+    if (host.settled && !host.isStale(protocol)) return false
+    if (answer.status === 400 && from === new URL(`${protocol}//${host.authority}`).host) {
+      // An answer to HEAD has no text that could say why.
+      const telling = request.method === 'HEAD' && !host.isStale(protocol) ? await this.#base(request, signal) : answer
+      const text = Buffer.from((await telling.bytes(MAX_ERROR_BODY)) ?? []).toString('latin1')
+      if (host.isStale(protocol)) return true
+      // Go, nginx and Apache say this when they are spoken to in the clear on a TLS port.
+      if (/HTTP request (was sent )?to (an )?HTTPS|plain HTTP to an SSL/i.test(text) && host.switchScheme()) return true
     }
     host.settle()
     return false
@@ -226,10 +239,15 @@ export class Client {
   }
 
   async #ping(request: RegistryRequest, signal: AbortSignal | undefined) {
-    const { body: _body, progress: _progress, ...rest } = request
-    const answer = await this.#follow({ ...rest, method: 'GET', url: '/v2/', headers: {} }, undefined, signal)
+    const answer = await this.#base(request, signal)
     await answer.drain()
     return parseChallenges(answer.headers.get('www-authenticate') ?? '')
+  }
+
+  /** What the registry says to anybody: GET /v2/ (distribution-spec, "Determining Support"). */
+  #base(request: RegistryRequest, signal: AbortSignal | undefined): Promise<Answer> {
+    const { body: _body, progress: _progress, ...rest } = request
+    return this.#follow({ ...rest, method: 'GET', url: '/v2/', headers: {} }, undefined, signal)
   }
 
   /** Follows redirects. Credentials only ever go to the registry's own origin. */
@@ -296,7 +314,8 @@ export class Client {
       this.tuning,
     )
     const warning = /^299 \S+ "((?:[^"\\]|\\.){1,500})"/.exec(answer.headers.get('warning') ?? '')?.[1]
-    if (warning !== undefined) this.#warn(`registry ${target.registry} says: ${warning.replace(/\p{Cc}/gu, ' ')}`)
+    if (warning !== undefined)
+      this.#warn(`registry ${target.registry} says: ${redact(warning.replace(/\p{Cc}/gu, ' '))}`)
     return answer
   }
 }

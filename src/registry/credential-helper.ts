@@ -1,5 +1,5 @@
 import { ArchimageError } from '../errors/error.ts'
-import { secret } from '../errors/redact.ts'
+import { redact, secret } from '../errors/redact.ts'
 import { isRecord } from '../oci/json.ts'
 import { runProgram } from '../sys/spawn.ts'
 import type { Credential } from './auth-file.ts'
@@ -17,7 +17,7 @@ export async function helperGet(name: string, server: string, options: HelperOpt
   if (code !== 0) {
     // The protocol has no code for this; every helper uses the sentence of docker's library.
     if (/credentials not found|no credentials (server|username)/i.test(text)) return undefined
-    throw failed(name, `it failed for ${server}: ${text.trim().slice(0, 300) || `exit code ${code}`}`)
+    throw failed(name, `it failed for ${server}: ${redact(text.trim()).slice(0, 300) || `exit code ${code}`}`)
   }
   let json: unknown
   try {
@@ -43,7 +43,7 @@ export async function helperStore(
   const input = JSON.stringify({ ServerURL: login.server, Username: login.username, Secret: login.password })
   const { code, stdout } = await runHelper(name, 'store', input, options)
   if (code !== 0)
-    throw failed(name, `storing failed: ${stdout.toString('utf8').trim().slice(0, 300) || `exit code ${code}`}`)
+    throw failed(name, `storing failed: ${redact(stdout.toString('utf8').trim()).slice(0, 300) || `exit code ${code}`}`)
 }
 
 /** `docker-credential-NAME erase`; what is not there is fine. */

@@ -37,10 +37,13 @@ interface Source {
 /** The network failed on the way to a host, which after a redirect need not be the registry. */
 export class Unreached extends Error {
   readonly authority: string
+  /** `http:` or `https:`, as it was tried. */
+  readonly protocol: string
 
-  constructor(authority: string, cause: unknown) {
+  constructor(authority: string, protocol: string, cause: unknown) {
     super(`${authority} cannot be reached`, { cause })
     this.authority = authority
+    this.protocol = protocol
   }
 }
 
@@ -58,7 +61,7 @@ export async function exchange(host: Host, request: ExchangeRequest, silence: Si
   const gate = streaming ? host.uploads : host.requests
   await gate.enter()
   try {
-    watch.arm(host.answered ? silence.idle : silence.connect)
+    watch.arm(host.answered && !host.lost ? silence.idle : silence.connect)
     const response = await httpFetch({
       method,
       url: url.href,
@@ -75,6 +78,7 @@ export async function exchange(host: Host, request: ExchangeRequest, silence: Si
     })
     source.answered = true
     host.answered = true
+    host.found()
     watch.pause()
     return new Answer(response, url, watch, silence.idle)
   } catch (error) {
@@ -83,7 +87,7 @@ export async function exchange(host: Host, request: ExchangeRequest, silence: Si
     if (sent instanceof ReadableStream) sent.cancel().catch(() => {})
     if (source.failure !== undefined) throw source.failure.error
     const told = watch.explain(error)
-    throw isArchimageError(told) ? told : new Unreached(host.authority, told)
+    throw isArchimageError(told) ? told : new Unreached(host.authority, url.protocol, told)
   } finally {
     gate.leave()
   }

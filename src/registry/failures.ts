@@ -1,4 +1,5 @@
-import { ArchimageError } from '../errors/error.ts'
+import { ArchimageError, isArchimageError } from '../errors/error.ts'
+import { redact } from '../errors/redact.ts'
 
 /** One entry of a registry's error document (distribution-spec, "Error codes"). */
 export interface RegistryProblem {
@@ -15,8 +16,9 @@ export interface Doing {
   readonly what: string
 }
 
+/** What somebody else said, in one line and without secrets. */
 const clean = (text: string, limit: number) =>
-  text
+  redact(text)
     .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim()
     .slice(0, limit)
@@ -80,8 +82,8 @@ export function refusal(
 ): ArchimageError {
   const said = problems.map(p => [p.code, p.message].filter(Boolean).join(': ') + (p.detail ? ` (${p.detail})` : ''))
   const tried = facts.attempts !== undefined && facts.attempts > 1 ? ` after ${facts.attempts} attempts` : ''
-  const message =
-    `${place(doing)}: ${doing.what}: the answer was ${status} ${STATUS[status] ?? ''}`.trimEnd() +
+  const answer =
+    `the answer was ${status} ${STATUS[status] ?? ''}`.trimEnd() +
     `${tried}${said.length > 0 ? `: ${said.join('; ')}` : ''}`
   const codes = problems.map(p => p.code)
   const hint = remedy(doing, status, codes, facts)
@@ -91,9 +93,9 @@ export function refusal(
       : codes.includes('DIGEST_INVALID')
         ? 'DIGEST_MISMATCH'
         : 'REGISTRY_ERROR'
-  return new ArchimageError(code, message, {
+  return new ArchimageError(code, `${place(doing)}: ${doing.what}: ${answer}`, {
     ...(hint === undefined ? {} : { hint }),
-    details: { registry: doing.registry, repository: doing.repository, status, codes },
+    details: { registry: doing.registry, repository: doing.repository, status, codes, said: answer },
   })
 }
 
@@ -138,6 +140,16 @@ const NETWORK: Readonly<Record<string, string>> = {
   EHOSTUNREACH: 'there is no route to it',
   ENETUNREACH: 'the network is unreachable',
   EPROTO: 'the TLS handshake failed',
+  EINVAL: 'its address is not one',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet',
+  CERT_REVOKED: 'its certificate was revoked',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is signed by itself',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is signed by an authority that is not known here',
+  UNABLE_TO_GET_ISSUER_CERT: 'its certificate is signed by an authority that is not known here',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is signed by an authority that is not known here',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is signed by an authority that is not known here',
 }
 
 export function networkCode(error: unknown): string {
@@ -151,24 +163,62 @@ export function isCertificateProblem(error: unknown): boolean {
 /** The error for a host that could not be talked to. */
 export function unreachable(doing: Doing, host: string, error: unknown, attempts: number): ArchimageError {
   const code = networkCode(error)
-  const why = NETWORK[code] ?? clean(String((error as Error | null)?.message ?? error), 200)
-  const hint = isCertificateProblem(error)
-    ? `its certificate is not trusted: put the authority's certificate at /etc/docker/certs.d/${doing.registry}/ca.crt, or accept any with --insecure`
-    : code === 'EPROTO'
-      ? 'the server may speak plain HTTP: if that is meant, use --insecure, or "insecure = true" in registries.conf'
-      : code === 'ENOTFOUND'
-        ? 'check the name of the registry, and DNS or HTTPS_PROXY of this machine'
-        : 'check that the registry runs, its port, and HTTPS_PROXY and NO_PROXY of this machine'
-  return new ArchimageError(
-    'REGISTRY_UNREACHABLE',
-    `${place(doing)}: ${doing.what}: ${host} cannot be reached${attempts > 1 ? ` (${attempts} attempts)` : ''}: ${why}${code === '' || NETWORK[code] === undefined ? '' : ` (${code})`}`,
-    { hint, cause: error, details: { registry: doing.registry, repository: doing.repository, code } },
-  )
+  const known = NETWORK[code]
+  const why = known ?? clean(String((error as Error | null)?.message ?? error), 200)
+  const said = `${host} cannot be reached${attempts > 1 ? ` (${attempts} attempts)` : ''}: ${why}${code === '' || why.includes(code) ? '' : ` (${code})`}`
+  return new ArchimageError('REGISTRY_UNREACHABLE', `${place(doing)}: ${doing.what}: ${said}`, {
+    hint: wayOut(code, doing, host),
+    // The runtime's words for what we say ourselves help nobody.
+    ...(known === undefined ? { cause: error } : {}),
+    details: { registry: doing.registry, repository: doing.repository, code, said },
+  })
+}
+
+function wayOut(code: string, { registry }: Doing, host: string): string {
+  const accept = `or accept any certificate with --insecure=${registry}`
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return `call the registry by a name that its certificate has, let one be made that has "${host.replace(/:\d+$/, '')}" (subjectAltName), ${accept}`
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID')
+    return `the certificate has to be renewed; check also the clock of this machine, ${accept}`
+  if (code === 'CERT_REVOKED') return 'the certificate has to be replaced'
+  if (isCertificateProblem({ code }))
+    return `its certificate is not trusted: put the authority's certificate at /etc/docker/certs.d/${registry}/ca.crt or ~/.config/containers/certs.d/${registry}/ca.crt, ${accept}`
+  if (code === 'EPROTO')
+    return 'the server may speak plain HTTP: if that is meant, use --insecure, or "insecure = true" in registries.conf'
+  if (code === 'ENOTFOUND') return 'check the name of the registry, and DNS or HTTPS_PROXY of this machine'
+  return 'check that the registry runs, its port, and HTTPS_PROXY and NO_PROXY of this machine'
 }
 
 export function badAnswer(doing: Doing, why: string, hint?: string): ArchimageError {
   return new ArchimageError('REGISTRY_ANSWER', `${place(doing)}: ${doing.what}: ${why}`, {
     hint: hint ?? 'a proxy between here and the registry may be answering in its place',
-    details: { registry: doing.registry, repository: doing.repository },
+    details: { registry: doing.registry, repository: doing.repository, said: why },
+  })
+}
+
+/** What one mirror said when it was asked: an error, or nothing where it does not have it. */
+export interface MirrorAnswer {
+  readonly mirror: string
+  readonly error?: ArchimageError
+}
+
+/** The error of the registry itself, with what its mirrors had said before. */
+export function withMirrors(error: unknown, answers: readonly MirrorAnswer[]): unknown {
+  if (answers.length === 0 || !isArchimageError(error) || error.code === 'CANCELLED') return error
+  const said = answers.map(({ mirror, error: own }) => {
+    if (own === undefined) return `${mirror} does not have it`
+    const text = own.details['said']
+    return `${mirror}: ${typeof text === 'string' ? text : own.message}`
+  })
+  const down = error.code === 'REGISTRY_UNREACHABLE'
+  const hint = down
+    ? `if this machine is to use mirrors only: bring the image to one of them (registries.conf names them), or mend it; else: ${error.hint}`
+    : error.hint
+  return new ArchimageError(error.code, `${error.message}; its mirrors before it: ${said.join('; ')}`, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(error.place === undefined ? {} : { place: error.place }),
+    details: error.details,
+    cause: error.cause,
+    parts: error.parts,
   })
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ArchimageError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { allRoots, type TlsSettings } from '../sys/http-client.ts'
 import { readCertificates } from './certs.ts'
@@ -52,12 +53,15 @@ export class Host {
   upload: 'put' | 'patch' | 'pieces' = 'put'
   /** It answered at least once in this run. */
   answered = false
-  /** For mirrors: not to be tried again in this run. */
-  dead = false
+  /** For mirrors: why it is not to be tried again in this run. */
+  dead: ArchimageError | undefined
+  /** Given up by one request: others try once, without waiting, until it answers again. */
+  lost = false
   #scheme: 'http' | 'https'
   readonly #alternative: 'http' | 'https' | undefined
   #settled = false
   #notBefore = 0
+  #answeredAt = 0
   #tls: TlsSettings | undefined | null = null
   readonly #env: Environment
 
@@ -86,6 +90,22 @@ export class Host {
 
   settle(): void {
     this.#settled = true
+  }
+
+  /** An answer came. */
+  found(): void {
+    this.lost = false
+    this.#answeredAt = performance.now()
+  }
+
+  /** A request that began at `since` (performance.now) used up its attempts: the host is lost if nobody heard of it since. */
+  giveUp(since: number): void {
+    if (this.#answeredAt < since) this.lost = true
+  }
+
+  /** Whether `protocol` is no longer the one to use: another request has found out meanwhile. */
+  isStale(protocol: string): boolean {
+    return this.#alternative !== undefined && protocol !== `${this.#scheme}:`
   }
 
   /** After an answer or an error that smells of the wrong scheme: true when the other one is to be tried. */

@@ -580,7 +580,33 @@ describe('mirrors', () => {
     expect((await repository.manifest(INDEX.digest))?.digest).toBe(INDEX.digest)
     expect(lacks.seen[0]!.url).toBe(`/v2/cache/team/app/manifests/${INDEX.digest}`)
     expect([lies.seen.length, upstream.seen.length]).toEqual([1, 1])
-    expect(client.client.host(gone.host).dead).toBe(true)
+    expect(client.client.host(gone.host).dead?.code).toBe('REGISTRY_UNREACHABLE')
+  })
+
+  test('what they said stands in the error of the registry itself', async () => {
+    await using lacks = await startServer((_r, response) => void response.writeHead(404).end())
+    await using full = await startServer((_r, response) => void response.writeHead(507).end('no space'))
+    const [gone, upstream] = [await startServer(has), await startServer(has)]
+    for (const server of [gone, upstream]) await server[Symbol.asyncDispose]()
+    const client = quickRegistry({ config: config(upstream.host, gone.host, `${lacks.host}/cache`, full.host) })
+    const repository = client.repository(`${upstream.host}/team/app`)
+    const mirrors = [
+      `${gone.host}/team/app: ${gone.host} cannot be reached: nothing listens there (ECONNREFUSED)`,
+      `${lacks.host}/cache/team/app does not have it`,
+      `${full.host}/team/app: the answer was 507: no space`,
+    ].join('; ')
+    for (const work of [
+      () => repository.manifest('1'),
+      () => repository.head(INDEX.digest),
+      () => repository.blob(describeBytes(BIG)),
+    ]) {
+      const error = await failure(work())
+      expect(error.code).toBe('REGISTRY_UNREACHABLE')
+      expect(error.message).toEndWith(
+        `${upstream.host} cannot be reached: nothing listens there (ECONNREFUSED); its mirrors before it: ${mirrors}`,
+      )
+      expect(error.hint).toContain('registries.conf')
+    }
   })
 
   test('writing, and reading what was written, goes upstream only', async () => {

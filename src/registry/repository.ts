@@ -3,7 +3,7 @@ import { type Digest, digestLike, isDigest } from '../oci/digest.ts'
 import type { Descriptor, Manifest } from '../oci/manifest.ts'
 import { type ReadOptions, readBlob } from './blob-reading.ts'
 import { type BodySource, blobExists, type WriteOptions, writeBlob } from './blob-writing.ts'
-import { badAnswer } from './failures.ts'
+import { badAnswer, type MirrorAnswer, withMirrors } from './failures.ts'
 import { readHead, readManifest } from './manifest-reading.ts'
 import { type Site, siteName, siteRequest } from './site.ts'
 import { listTags } from './tags.ts'
@@ -78,8 +78,9 @@ export class Repository {
 
   /** Streams a blob; fails before its end when digest or size do not hold. Throws NOT_FOUND. */
   async blob(descriptor: Descriptor, options: ReadOptions = {}): Promise<ReadableStream<Uint8Array>> {
-    const alive = this.#order(descriptor.digest)
-    return readBlob(alive, descriptor, options)
+    const { upstream } = this.#sites
+    const said = this.#dead(descriptor.digest)
+    return readBlob([...this.#mirrors(descriptor.digest), upstream], descriptor, options, said)
   }
 
   /** The blob is there afterwards, or this throws; `from` names repositories to mount from. */
@@ -170,25 +171,42 @@ export class Repository {
     return this.#sites.byTag.length + this.#sites.byDigest.length > 0
   }
 
-  #order(tagOrDigest: string): readonly Site[] {
-    const { upstream, byTag, byDigest } = this.#sites
-    if (this.#written) return [upstream]
-    return [...(isDigest(tagOrDigest) ? byDigest : byTag).filter(site => !site.host.dead), upstream]
+  #all(tagOrDigest: string): readonly Site[] {
+    if (this.#written) return []
+    return isDigest(tagOrDigest) ? this.#sites.byDigest : this.#sites.byTag
+  }
+
+  #mirrors(tagOrDigest: string): readonly Site[] {
+    return this.#all(tagOrDigest).filter(site => site.host.dead === undefined)
+  }
+
+  /** What was heard of mirrors that were given up before. */
+  #dead(tagOrDigest: string): MirrorAnswer[] {
+    return this.#all(tagOrDigest).flatMap(({ host, repository }) =>
+      host.dead === undefined ? [] : [{ mirror: `${host.registry}/${repository}`, error: host.dead }],
+    )
   }
 
   /** Asks the mirrors in order, then upstream, whose answer is the last word. */
   async #anywhere<T>(tagOrDigest: string, ask: (site: Site) => Promise<T | undefined>): Promise<T | undefined> {
-    for (const site of this.#order(tagOrDigest)) {
-      if (site === this.#sites.upstream) break
+    const said = this.#dead(tagOrDigest)
+    for (const site of this.#mirrors(tagOrDigest)) {
+      const mirror = `${site.host.registry}/${site.repository}`
       try {
         const found = await ask(site)
         if (found !== undefined) return found
+        said.push({ mirror })
       } catch (error) {
         if (!isArchimageError(error) || error.code === 'CANCELLED' || error.code === 'OFFLINE') throw error
-        if (error.code === 'REGISTRY_UNREACHABLE') site.host.dead = true
+        if (error.code === 'REGISTRY_UNREACHABLE') site.host.dead = error
+        said.push({ mirror, error })
       }
     }
-    return ask(this.#sites.upstream)
+    try {
+      return await ask(this.#sites.upstream)
+    } catch (error) {
+      throw withMirrors(error, said)
+    }
   }
 }
 

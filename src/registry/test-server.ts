@@ -1,5 +1,5 @@
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { openRegistry, type Registry, type RegistryOptions } from './registry.ts'
 
 /** For tests: one request as the server saw it, its body read. */
@@ -70,4 +70,41 @@ export async function failure(work: Promise<unknown>): Promise<{ code: string; m
     return error as { code: string; message: string }
   }
   throw new Error('it should have failed')
+}
+
+/**
+ * For tests: puts a server before one that speaks TLS which, as Go's do, answers 400 with a sentence (also to HEAD) when it
+ * is spoken to in the clear. `plain` counts such connections.
+ */
+export async function goLikeTls(
+  inner: TestServer,
+  address = '127.0.0.1',
+): Promise<AsyncDisposable & { readonly host: string; plain: number }> {
+  const sockets = new Set<Socket>()
+  const server = createTcpServer(socket => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.once('data', first => {
+      if (first[0] !== 0x16) {
+        front.plain++
+        socket.end('HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n')
+        return
+      }
+      const way = connect(inner.port, '127.0.0.1')
+      way.on('error', () => socket.destroy())
+      socket.on('close', () => way.destroy())
+      way.write(first)
+      socket.pipe(way).pipe(socket)
+    })
+  })
+  await new Promise<void>(resolve => server.listen(0, address, resolve))
+  const front = {
+    host: `${address}:${(server.address() as AddressInfo).port}`,
+    plain: 0,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise(resolve => server.close(resolve))
+    },
+  }
+  return front
 }
