@@ -66,7 +66,7 @@ export class Images {
     const key = `${formatReference(reference)} ${formatPlatform(platform)} ${published}`
     let promise = this.chosen.get(key)
     if (!promise) {
-      promise = this.choose(text, reference, platform, published)
+      promise = this.choose(reference, platform, published)
       this.chosen.set(key, promise)
     }
     return promise
@@ -78,7 +78,7 @@ export class Images {
     return { name, manifest, config, platform: configPlatform(config), exact, ...(service ? { service } : {}) }
   }
 
-  private async choose(text: string, reference: Reference, platform: Platform, published: boolean): Promise<BaseImage> {
+  private async choose(reference: Reference, platform: Platform, published: boolean): Promise<BaseImage> {
     const name = familiarReference(reference)
     const top = await this.top(reference, published)
     const repository = top.repository
@@ -86,7 +86,7 @@ export class Images {
       const config = await this.config(top.manifest, name, repository)
       const have = configPlatform(config)
       const match = selectPlatform(platform, [have])
-      if (!match) throw wrongPlatform(name, platform, [have], 'it is an image of one platform only')
+      if (!match) throw wrongPlatform(name, platform, [have], ': it is an image of one platform only')
       if (repository) this.blobs.seen(top.manifest.layers, repository)
       return {
         name,
@@ -102,7 +102,7 @@ export class Images {
       entries.map(entry => entry.platform ?? this.platformOf(entry, name, repository)),
     )
     const match = selectPlatform(platform, platforms)
-    if (!match) throw wrongPlatform(name, platform, platforms, `"${text}" is not built for it`)
+    if (!match) throw wrongPlatform(name, platform, platforms)
     const manifest = await this.child(entries[match.index]!, name, repository)
     const config = await this.config(manifest, name, repository)
     const have = configPlatform(config)
@@ -217,8 +217,8 @@ function notFound(reference: Reference): ArchimageError {
   })
 }
 
-function wrongPlatform(name: string, wanted: Platform, have: readonly Platform[], why: string): ArchimageError {
-  return new ArchimageError('PLATFORM_MISSING', `${name} has no image for ${formatPlatform(wanted)}: ${why}`, {
+function wrongPlatform(name: string, wanted: Platform, have: readonly Platform[], why = ''): ArchimageError {
+  return new ArchimageError('PLATFORM_MISSING', `${name} has no image for ${formatPlatform(wanted)}${why}`, {
     hint: `it has ${[...new Set(have.map(formatPlatform))].join(', ')}; take another base, or leave ${formatPlatform(wanted)} out`,
   })
 }

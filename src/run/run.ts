@@ -353,7 +353,8 @@ class Run {
     const published = request.push && !held && images.length > 0 ? await this.publish(publications) : undefined
     if (request.push && held) for (const { service } of images) this.serviceErrors.set(service.name, held)
     const verified = new Map<string, ServiceResult['verified']>()
-    if (images.length > 0 && !tools.signal.aborted) {
+    const readable = request.push ? (published?.problems.size ?? 0) : images.length
+    if (readable > 0 && !tools.signal.aborted) {
       tools.emit({ type: 'phase', phase: 'verify' })
       await Promise.all(images.map(image => this.check(image, published?.problems.get(image.service.name), verified)))
     }

@@ -42,10 +42,16 @@ export async function moveTags(
       if (reference.tag === undefined) continue
       const name = formatReference(reference)
       const already = before.get(name) === manifest.digest
-      outcomes.set(name, { service, reference: name, digest: manifest.digest, state: already ? 'already' : 'kept' })
+      const digest = before.get(name) ?? manifest.digest
+      outcomes.set(name, { service, reference: name, digest, state: already ? 'already' : 'kept' })
       if (!already) moves.push({ reference: name, before: before.get(name), after: manifest.digest })
     }
   const failed = moves.length > 0 ? await moveAll(group, moves, outcomes, tools) : undefined
+  // A tag that did not exist and still does not has nothing to tell.
+  for (const { reference, before, after } of failed ? moves : []) {
+    const { state, digest } = outcomes.get(reference)!
+    if (before === undefined && state !== 'moved' && digest === after) outcomes.delete(reference)
+  }
   for (const outcome of outcomes.values()) tools.emit({ type: 'tag', ...outcome })
   return { tags: [...outcomes.values()], ...(failed ? { failure: failed } : {}) }
 }
@@ -68,7 +74,7 @@ async function moveAll(
       // A lost answer may hide a tag that did move: from here on it is looked at.
       touched.push(move)
       await target(reference, tools).putManifest(manifest, reference.tag, { signal })
-      outcomes.set(move.reference, { ...outcomes.get(move.reference)!, state: 'moved' })
+      outcomes.set(move.reference, { ...outcomes.get(move.reference)!, digest: move.after, state: 'moved' })
     } catch (error) {
       errors.push(error)
     }
