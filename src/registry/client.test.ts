@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +7,7 @@ import { renderError } from '../errors/render.ts'
 import { encodeIndex } from '../oci/manifest.ts'
 import { type Credential, type Credentials, noCredentials } from './credentials.ts'
 import { verifyLogin } from './login.ts'
-import { failure, goLikeTls, quickRegistry, type Seen, startServer } from './test-server.ts'
+import { failure, goLikeTls, quickRegistry, type Seen, startServer, testCertificate } from './test-server.ts'
 
 const INDEX = encodeIndex({ docker: false, manifests: [] })
 const HEADERS = {
@@ -430,35 +429,7 @@ test('Warning headers are told once', async () => {
 })
 
 describe('TLS', () => {
-  let certificate: { key: string; cert: string } | undefined
-  try {
-    const folder = mkdtempSync(join(tmpdir(), 'archimage-tls-'))
-    const [key, cert] = [join(folder, 'k'), join(folder, 'c')]
-    const parts = [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=t',
-      '-addext',
-      'subjectAltName=DNS:localhost,DNS:registry.localhost,IP:127.0.0.1',
-      '-keyout',
-      key,
-      '-out',
-      cert,
-    ]
-    execFileSync('openssl', parts, { stdio: 'ignore' })
-    certificate = { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
-    rmSync(folder, { recursive: true })
-  } catch {
-    // No openssl: the tests below are skipped, except in CI.
-  }
+  const certificate = testCertificate()
   const run = certificate === undefined && !process.env['CI'] ? test.skip : test
   const tls = (handle: Parameters<typeof startServer>[0]) =>
     startServer(handle, listener => createTlsServer(certificate!, listener!) as never)

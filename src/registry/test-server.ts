@@ -1,5 +1,9 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { openRegistry, type Registry, type RegistryOptions } from './registry.ts'
 
 /** For tests: one request as the server saw it, its body read. */
@@ -107,4 +111,20 @@ export async function goLikeTls(
     },
   }
   return front
+}
+
+/** For tests: a certificate of localhost and 127.0.0.1 that signs itself; undefined where there is no openssl. */
+export function testCertificate(): { readonly key: string; readonly cert: string } | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'archimage-tls-'))
+  const [key, cert] = [join(folder, 'k'), join(folder, 'c')]
+  const names = 'subjectAltName=DNS:localhost,DNS:registry.localhost,IP:127.0.0.1'
+  const kind = '-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=t'.split(' ')
+  try {
+    execFileSync('openssl', ['req', ...kind, '-addext', names, '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') }
+  } catch {
+    return undefined
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }
