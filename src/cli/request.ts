@@ -5,7 +5,7 @@ import { parseSourceDateEpoch } from '../context/epoch.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { Compression } from '../oci/media-types.ts'
 import { buildPlatform, formatPlatform, type Platform, parsePlatforms, platformTag } from '../oci/platform.ts'
-import { isTag, parseReference, type Reference, withDefaultTag } from '../oci/reference.ts'
+import { isTag, parseReference, parseRegistryPrefix, type Reference, withDefaultTag } from '../oci/reference.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { archImageName } from '../project/references.ts'
 import type { CellSettings } from '../run/prepare.ts'
@@ -170,8 +170,8 @@ export function platformsOf(
 
 /** --registry and a plain -t replace what the project says. */
 export function withOverrides(project: Project, options: Options): Project {
-  const registry = options['registry'] as string | undefined
-  if (registry !== undefined) parseReference(`${registry}/image`)
+  const given = options['registry'] as string | undefined
+  const registry = given === undefined ? undefined : parseRegistryPrefix(given)
   const tags = strings(options['tag'])
   for (const tag of tags)
     if (!isTag(tag))
@@ -182,7 +182,7 @@ export function withOverrides(project: Project, options: Options): Project {
   const arch = archPattern(options)
   return {
     ...project,
-    ...(registry === undefined ? {} : { registry: registry.replace(/\/+$/, '') }),
+    ...(registry === undefined ? {} : { registry }),
     ...(tag === undefined ? {} : { tag, extraTags }),
     ...(arch === undefined ? {} : { archTags: arch }),
   }

@@ -67,6 +67,41 @@ export function parseReference(text: string): Reference {
   return { registry, repository, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) }
 }
 
+/**
+ * What stands before image names: `registry.example.com/team`, without a slash at its end. The first part has to be a
+ * registry. Throws REFERENCE_INVALID in terms of what was written.
+ */
+export function parseRegistryPrefix(text: string): string {
+  const fail = (why: string, hint = 'it looks like registry.example.com/team'): never => {
+    throw new ArchimageError('REFERENCE_INVALID', `"${text}" ${why}`, { hint })
+  }
+  const prefix = text.replace(/\/+$/, '')
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(prefix)?.[0]
+  if (scheme !== undefined)
+    return fail(
+      'is a URL, not a registry',
+      `remove "${scheme}": ${prefix.slice(scheme.length) || 'registry.example.com'}`,
+    )
+  const [first = '', ...path] = prefix.split('/')
+  if (first === '') return fail('does not begin with a registry')
+  if (!/[.:]/.test(first) && first !== 'localhost')
+    return fail('does not begin with a registry', `for Docker Hub: docker.io/${prefix.toLowerCase()}`)
+  if (!REGISTRY.test(first)) return fail(`does not begin with a registry: "${first}" is no host name`)
+  for (const part of path) {
+    if (new RegExp(`^${COMPONENT}$`).test(part)) continue
+    if (new RegExp(`^${COMPONENT}$`, 'i').test(part))
+      return fail(
+        `is not a registry with a path: "${part}" is not in lower case`,
+        `did you mean "${[first, ...path.map(one => one.toLowerCase())].join('/')}"?`,
+      )
+    return fail(
+      `is not a registry with a path: "${part}" cannot be a part of an image's name`,
+      /^[^:@]+[:@]/.test(part) ? 'the tag is given on its own' : undefined,
+    )
+  }
+  return prefix
+}
+
 /** The whole name: `docker.io/library/nginx:1.27@sha256:…`. */
 export function formatReference(reference: Reference): string {
   const { registry, repository, tag, digest } = reference

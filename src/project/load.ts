@@ -3,7 +3,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { buildPlatform } from '../oci/platform.ts'
-import { isTag, parseReference } from '../oci/reference.ts'
+import { isTag, parseReference, parseRegistryPrefix } from '../oci/reference.ts'
 import { type ConfigFile, placed, readConfig, readSmallFile } from './config.ts'
 import { discover, type Found } from './discover.ts'
 import type { Project, Service } from './project.ts'
@@ -52,10 +52,10 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
   const given = config?.config ?? {}
 
   const platforms = platformsAt(config, ['platforms'], given.platforms) ?? [buildPlatform()]
-  const registry = given.registry?.replace(/\/+$/, '')
-  if (registry !== undefined) placed(config, ['registry'], () => parseReference(`${registry}/image`))
-  if (registry !== undefined && !/[.:]|^localhost(?:\/|$)/.test(registry.split('/')[0]!))
-    config?.fail(['registry'], `"${registry}" does not begin with a registry`, `for Docker Hub: docker.io/${registry}`)
+  const registry =
+    given.registry === undefined
+      ? undefined
+      : placed(config, ['registry'], () => parseRegistryPrefix(given.registry as string))
   const pattern = given.image ?? '{service}'
   const archTags = given['arch-tags'] ?? '{tag}-{arch}'
   if (!archTags.includes('{arch}') || !archTags.includes('{tag}'))
