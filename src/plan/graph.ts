@@ -4,7 +4,7 @@ import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.t
 import type { Project, Service } from '../project/project.ts'
 import { matchServiceReference } from '../project/references.ts'
 import { dockerfileFor } from '../project/service.ts'
-import { placeIn } from './lower.ts'
+import { placeIn } from './from.ts'
 import { type ImageUse, imageUses } from './references.ts'
 
 /** What a reference in a Dockerfile turned out to be; `plan` prints these. */

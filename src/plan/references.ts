@@ -1,7 +1,7 @@
 import type { Dockerfile, Instruction } from '../dockerfile/ast.ts'
 import { normalizePlatform, type Platform } from '../oci/platform.ts'
 import { contextNames } from './context-names.ts'
-import { expandFrom, findTarget, globalArguments } from './lower.ts'
+import { expandFrom, findTarget, globalArguments } from './from.ts'
 
 /** An image that a Dockerfile names, where its target needs it. */
 export interface ImageUse {
