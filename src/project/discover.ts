@@ -5,7 +5,8 @@ import { type DockerfileSet, dockerfilesAmong } from './dockerfile-names.ts'
 
 /** A folder with Dockerfiles. */
 export interface Found {
-  readonly name: string
+  /** Undefined where the folder's name has no character that a service's name may have. */
+  readonly name: string | undefined
   /** Absolute. */
   readonly folder: string
   readonly set: DockerfileSet
@@ -17,7 +18,7 @@ const IGNORED = new Set(['node_modules', 'vendor', 'dist', 'testdata'])
 const MAX_FOLDERS = 5000
 
 /** A folder's name as a component of a repository name (distribution-spec, pull): lower case, no odd characters. */
-export function serviceName(folder: string): string {
+export function serviceName(folder: string): string | undefined {
   const name = folder
     .normalize('NFKD')
     .replace(/\p{M}+/gu, '')
@@ -25,7 +26,7 @@ export function serviceName(folder: string): string {
     .replace(/[^a-z0-9._-]+/g, '-')
     .replace(/\.{2,}|_{3,}|[._-]*(?:\._|_\.|\.-|-\.|_-|-_)[._-]*/g, '-')
     .replace(/^[._-]+|[._-]+$/g, '')
-  return name === '' ? 'service' : name
+  return name === '' ? undefined : name
 }
 
 function entries(folder: string): Dirent[] {
@@ -52,9 +53,9 @@ function folders(list: readonly Dirent[]): string[] {
 
 /**
  * The services of a project folder: a Dockerfile at its root, in the folders of src/, services/ and apps/, and one level
- * deeper below folders that have none. Names that clash get their parent's name in front.
+ * deeper below folders that have none. A name depends on its own folder only, so two may be alike.
  */
-export function discover(root: string): { readonly found: readonly Found[]; readonly warnings: readonly string[] } {
+export function discover(root: string): readonly Found[] {
   const all: { folder: string; set: DockerfileSet }[] = []
   const top = setOf(entries(root))
   if (top !== undefined) all.push({ folder: root, set: top })
@@ -72,24 +73,7 @@ export function discover(root: string): { readonly found: readonly Found[]; read
         if (deeper !== undefined) all.push({ folder: join(folder, inner), set: deeper })
       }
     }
-  const warnings: string[] = []
-  const counts = new Map<string, number>()
-  const nameOf = (folder: string): string => serviceName(basename(folder))
-  for (const { folder } of all) counts.set(nameOf(folder), (counts.get(nameOf(folder)) ?? 0) + 1)
-  const taken = new Set<string>()
-  const found = all.map(({ folder, set }) => {
-    let name = nameOf(folder)
-    const where = relative(root, folder) || '.'
-    if ((counts.get(name) ?? 0) > 1 && folder !== root) name = serviceName(`${basename(join(folder, '..'))}-${name}`)
-    if (taken.has(name)) name = serviceName(where.replaceAll(/[\\/]/g, '-'))
-    for (let n = 2; taken.has(name); n++) name = `${serviceName(where.replaceAll(/[\\/]/g, '-'))}-${n}`
-    taken.add(name)
-    if (name !== basename(folder)) warnings.push(`${where} is service "${name}"`)
-    for (const file of set.shadowed)
-      warnings.push(`${join(where, file)} is not used: another file is for the same platform`)
-    return { name, folder, set }
-  })
-  return { found: found.sort((a, b) => (a.name < b.name ? -1 : 1)), warnings }
+  return all.map(one => ({ ...one, name: serviceName(basename(one.folder)) }))
 }
 
 /** Dockerfiles in places where discovery does not look, for the hint when it found nothing. */

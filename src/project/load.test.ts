@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, test } from 'bun:test'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
 import { SCHEMAS, schemaText } from '../../scripts/schema.ts'
@@ -65,12 +65,57 @@ describe('discovery', () => {
     expect(project).toMatchObject({ tag: 'latest', extraTags: [], archTags: '{tag}-{arch}', warnings: [] })
     expect(project.platforms).toEqual([buildPlatform()])
   })
-  test('names become repository names; clashes get their parent', async () => {
-    for (const path of ['src/My_App', 'src/api', 'services/api', 'src/Größe 2', 'src/a..b']) put(`${path}/Dockerfile`)
+  test('names become repository names', async () => {
+    for (const path of ['src/My_App', 'src/api', 'src/Größe 2', 'src/a..b']) put(`${path}/Dockerfile`)
     const project = await load()
-    expect(names(project)).toEqual(['a-b', 'gro-e-2', 'my_app', 'services-api', 'src-api'])
+    expect(names(project)).toEqual(['a-b', 'api', 'gro-e-2', 'my_app'])
     expect(project.warnings).toContain('src/My_App is service "my_app"')
-    expect(project.warnings).toContain('services/api is service "services-api"')
+  })
+  test('a name never depends on neighbours: folders that clash or have none get one in archimage.yaml', async () => {
+    const said = async (yaml?: string): Promise<string> => (await refusal(yaml as string)).replaceAll('\n', '; ')
+    for (const path of ['src/api', 'services/api']) put(`${path}/Dockerfile`)
+    expect(await said()).toBe(
+      'PROJECT_INVALID -:- src/api and services/api would both be service "api" | name them in archimage.yaml, for instance:; ' +
+        'services:;   src-api: { dockerfile: src/api/Dockerfile };   services-api: { dockerfile: services/api/Dockerfile }',
+    )
+    expect(await said('services: {api: {}}')).toStartWith(
+      'PROJECT_INVALID 1:17 service api may be src/api or services/api | say which, for instance: api: { dockerfile: src/api/',
+    )
+    const one = await load('services: {api: {context: services/api}, web: {dockerfile: src/api/Dockerfile}}')
+    expect([names(one), contextOf(one, 'api'), contextOf(one, 'web')]).toEqual([
+      ['api', 'web'],
+      'services/api',
+      'src/api',
+    ])
+    expect(one.services[0]!.dockerfile).toBe(join(root, 'services/api/Dockerfile'))
+    expect(names(await load('services: {web: {dockerfile: src/api/Dockerfile}}'))).toEqual(['api', 'web'])
+    expect(await said('services: {api: {context: services/api}}')).toContain(
+      'src/api would be service "api", which archimage.yaml has already | name them in archimage.yaml, for instance:; services:;   src-api: ',
+    )
+    rmSync(join(root, 'archimage.yaml'))
+    for (const path of ['services/api', 'src/api']) rmSync(join(root, path), { recursive: true })
+    for (const path of ['src/agent', 'src/Agent']) put(`${path}/Dockerfile`)
+    expect(await said()).toContain('src/Agent and src/agent would both be service "agent"')
+    rmSync(join(root, 'src/Agent'), { recursive: true })
+    for (const path of ['src/数据', 'src/网页']) put(`${path}/Dockerfile`)
+    expect(await said()).toBe(
+      'PROJECT_INVALID -:- no service name (a-z, 0-9) can be made of src/数据 and src/网页 | name them in archimage.yaml, for instance:; ' +
+        'services:;   NAME: { dockerfile: src/数据/Dockerfile };   NAME-2: { dockerfile: src/网页/Dockerfile }',
+    )
+    expect(await said('services: {数据: {}}')).toContain('NAME: { context: src/数据 }')
+    const both = await load('services: {data: {context: src/数据}, pages: {dockerfile: src/网页/Dockerfile}}')
+    expect([names(both), contextOf(both, 'pages')]).toEqual([['agent', 'data', 'pages'], 'src/网页'])
+  })
+  test('a folder that was renamed is recognised', async () => {
+    for (const path of ['src/agent2', 'src/other', 'apps/worker']) put(`${path}/Dockerfile`)
+    for (const [yaml, hint] of [
+      ['agent: {context: src/agent}', 'src/agent2 has a Dockerfile: was the folder renamed?'],
+      ['agent: {dockerfile: src/agent/Dockerfile}', 'src/agent2 has a Dockerfile: was the folder renamed?'],
+      ['agent: {args: {A: b}}', 'src/agent2 has a Dockerfile: was the folder renamed?'],
+      ['worker2: {context: src/worker}', 'apps/worker has a Dockerfile: was the folder renamed?'],
+      ['nothing-like-it: {context: src/nothing-like-it}', ''],
+    ])
+      expect((await refusal(`services: {${yaml}}`)).split(' | ')[1]).toBe(hint!)
   })
   test("the user's fifth document: Dockerfiles of single platforms only", async () => {
     for (const suffix of ['amd64', 'arm64', 'win']) put(`Dockerfile.${suffix}`)
@@ -353,10 +398,36 @@ test('init writes a file that loads to the same project', async () => {
     services: project.services.map(service => ({ ...service, because: '' })),
   })
   expect(plain(after)).toEqual(plain(before))
+  // Whoever takes the # away gets the same again, and a folder may be renamed as long as nobody did.
+  const lines = text.split('\n')
+  const uncommented = [
+    ...lines.slice(0, lines.indexOf('# services:')),
+    ...lines.slice(lines.indexOf('# services:')).map(line => line.slice(2)),
+  ].join('\n')
+  expect(uncommented).toContain('\n    dockerfile: src/agent/Dockerfile\n')
+  expect(plain(await load(uncommented))).toEqual(plain(before))
+  await load(text)
+  renameSync(join(root, 'src/agent'), join(root, 'src/agent2'))
+  expect(names(await load())).toContain('agent2')
   rmSync(join(root, 'src'), { recursive: true })
   rmSync(join(root, 'apps'), { recursive: true })
   rmSync(join(root, 'archimage.yaml'))
   expect(names(await load(initFile(await load())))).toEqual([])
+})
+
+test('init writes what discovery would not find again', async () => {
+  put('docker/api.Dockerfile')
+  put('src/web/Dockerfile')
+  put('src/same/Dockerfile')
+  const before = await load('services: {api: {context: ., dockerfile: docker/api.Dockerfile}, web: {context: .}}')
+  const text = initFile(before)
+  expect(text).toMatch(/^services:$/m)
+  expect(text).toMatch(/^ {2}api:\n {4}context: \.\n {4}dockerfile: docker\/api\.Dockerfile$/m)
+  expect(text).toMatch(/^# {3}same:$/m)
+  const after = await load(text)
+  expect(after.services.map(one => [one.name, one.context, one.dockerfile])).toEqual(
+    before.services.map(one => [one.name, one.context, one.dockerfile]),
+  )
 })
 
 test('services may have names that every object knows', async () => {

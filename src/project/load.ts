@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { buildPlatform } from '../oci/platform.ts'
 import { isTag, parseReference, parseRegistryPrefix } from '../oci/reference.ts'
+import { assign, checkNames, filesOf, shownFolder } from './assign.ts'
 import { type ConfigFile, placed, readConfig, readSmallFile } from './config.ts'
 import { discover, type Found } from './discover.ts'
 import type { Project, Service } from './project.ts'
@@ -71,27 +72,32 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
     if (!isTag(extra)) config?.fail(['tags', i], `"${extra}" is not a tag`)
 
   const discovered = discover(root)
-  warnings.push(...discovered.warnings)
   const configured = given.services ?? {}
-  const byName = new Map(discovered.found.map(one => [one.name, one]))
-  const make = (name: string): Service =>
+  const { own, free } = assign(root, discovered, configured, config)
+  const make = (name: string, found: Found | undefined): Service =>
     serviceOf({
       root,
       config,
       name,
       given: Object.hasOwn(configured, name) ? configured[name]! : {},
-      found: byName.get(name),
+      found,
+      free,
       platforms,
       pattern,
       warnings,
     })
-  const named = Object.keys(configured).map(make)
+  const named = Object.keys(configured).map(name => make(name, own.get(name)))
   // A discovered Dockerfile that the file gives to a service under another name is that service's.
   const claimed = new Set(named.flatMap(one => [one.dockerfile, ...Object.values(one.dockerfiles)]))
-  const others = discovered.found.filter(
-    one => !Object.hasOwn(configured, one.name) && !filesOf(one).some(path => claimed.has(path)),
-  )
-  const services = [...named, ...others.map(one => make(one.name))].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const owned = new Set(own.values())
+  const others = discovered.filter(one => !owned.has(one) && !filesOf(one).some(path => claimed.has(path)))
+  checkNames(root, others, configured)
+  for (const { name, folder } of others)
+    if (name !== basename(folder)) warnings.push(`${shownFolder(root, folder)} is service "${name}"`)
+  for (const { folder, set } of discovered)
+    for (const file of set.shadowed)
+      warnings.push(`${join(relative(root, folder), file)} is not used: another file is for the same platform`)
+  const services = [...named, ...others.map(one => make(one.name!, one))].sort((a, b) => (a.name < b.name ? -1 : 1))
   checkImages(config, services, registry, tag)
   return {
     root,
@@ -104,11 +110,6 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
     services,
     warnings,
   }
-}
-
-function filesOf(found: Found): string[] {
-  const names = [...(found.set.main === undefined ? [] : [found.set.main]), ...Object.values(found.set.platforms)]
-  return names.map(name => join(found.folder, name))
 }
 
 function checkPattern(

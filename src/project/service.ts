@@ -1,6 +1,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts'
+import { renamed, shownFolder } from './assign.ts'
 import { type ConfigFile, placed } from './config.ts'
 import type { Found } from './discover.ts'
 import { type DockerfileSet, dockerfilesAmong } from './dockerfile-names.ts'
@@ -16,6 +17,8 @@ export interface ServiceInput {
   readonly name: string
   readonly given: ServiceConfig
   readonly found: Found | undefined
+  /** Folders that no service of the project file names, for hints. */
+  readonly free: readonly Found[]
   /** Those of the project. */
   readonly platforms: readonly Platform[]
   /** Of image names. */
@@ -49,8 +52,7 @@ export function platformsAt(
 export function serviceOf(input: ServiceInput): Service {
   const { root, config, name, given, found } = input
   const path = ['services', name]
-  if (!NAME.test(name))
-    config?.fail(path, `"${name}" is not a service name`, 'a name has lower case letters, digits, ".", "_" and "-"')
+  if (!NAME.test(name)) config?.fail(path, `"${name}" is not a service name`, nameHint(input))
   for (const key of Object.keys(given.args ?? {}))
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(key))
       config?.fail([...path, 'args', key], `"${key}" is not an argument's name`)
@@ -124,11 +126,18 @@ function platformsOf(input: ServiceInput, files: Files): readonly Platform[] {
   return [...new Map(named.map(platform => [formatPlatform(platform), platform])).values()]
 }
 
-function contextAt({ root, config, name }: ServiceInput, text: string): string {
-  const fail = (why: string): never => config!.fail(['services', name, 'context'], why)
+function nameHint({ root, name, given, free }: ServiceInput): string {
+  const rule = 'a name has lower case letters, digits, ".", "_" and "-"'
+  const meant = free.find(one => basename(one.folder) === name)
+  if (meant === undefined || given.dockerfile !== undefined || given.context !== undefined) return rule
+  return `${rule}; for this folder write, with a name of your own: NAME: { context: ${shownFolder(root, meant.folder)} }`
+}
+
+function contextAt({ root, config, name, free }: ServiceInput, text: string): string {
+  const fail = (why: string, hint?: string): never => config!.fail(['services', name, 'context'], why, hint)
   if (/^[a-z][a-z0-9+.-]*:\/\/|^git@/i.test(text)) return fail('the context of a service must be a folder, not a URL')
   const stat = statSync(resolve(root, text), { throwIfNoEntry: false })
-  if (stat === undefined) return fail(`there is no folder ${text}`)
+  if (stat === undefined) return fail(`there is no folder ${text}`, renamed(root, text, free))
   return stat.isDirectory() ? resolve(root, text) : fail(`${text} is not a folder`)
 }
 
@@ -138,11 +147,11 @@ function setIn(folder: string): DockerfileSet | undefined {
 }
 
 /** The Dockerfiles that the project file names; for what it does not name, those that lie in the service's folder. */
-function dockerfilesOf({ root, config, name, given, found }: ServiceInput, context: string | undefined): Files {
+function dockerfilesOf({ root, config, name, given, found, free }: ServiceInput, context: string | undefined): Files {
   const path = ['services', name]
   const fileAt = (text: string, at: readonly PropertyKey[]): string => {
     const stat = statSync(resolve(root, text), { throwIfNoEntry: false })
-    if (stat === undefined) return config!.fail(at, `there is no file ${text}`)
+    if (stat === undefined) return config!.fail(at, `there is no file ${text}`, renamed(root, dirname(text), free))
     return stat.isFile() ? resolve(root, text) : config!.fail(at, `${text} is not a file`)
   }
   const platforms: Record<string, string> = {}
@@ -168,6 +177,7 @@ function dockerfilesOf({ root, config, name, given, found }: ServiceInput, conte
   return config!.fail(
     path,
     `service ${name} has no Dockerfile: ${where}`,
-    'give it a "dockerfile", or a "context" that has one',
+    (given.context === undefined ? renamed(root, `src/${name}`, free) : undefined) ??
+      'give it a "dockerfile", or a "context" that has one',
   )
 }
