@@ -18,6 +18,8 @@ const WORTH_A_LINE = 10_000_000
 export class PlainLines {
   readonly #style: Style
   readonly #logs = new CellLines()
+  /** What each running cell is at. */
+  readonly #steps = new Map<string, { readonly cell: CellName; readonly step: string }>()
 
   constructor(style: Style) {
     this.#style = style
@@ -36,6 +38,7 @@ export class PlainLines {
       case 'cell-started':
         return [this.#of(event.cell, `started, ${event.engine}${event.emulated ? ', emulated' : ''}`)]
       case 'cell-step': {
+        this.#steps.set(cellKey(event.cell), event)
         const cached = event.cached ? ' (cached)' : ''
         const step = `[${event.number}/${event.total}] ${sanitize(event.step)}${cached}`
         return [...this.#rest(event.cell), this.#of(event.cell, step)]
@@ -43,10 +46,14 @@ export class PlainLines {
       case 'cell-log':
         return this.#logs.push(event.cell, event.text).map(line => this.#of(event.cell, line))
       case 'cell-ended':
+        this.#steps.delete(cellKey(event.cell))
         return [...this.#rest(event.cell), this.#of(event.cell, this.#outcome(event))]
       case 'transfer': {
         if (!event.done || event.current < WORTH_A_LINE) return []
-        return [sanitize(`${PAST[event.direction]} ${formatBytes(event.current)}: ${event.what}`)]
+        const line = sanitize(`${PAST[event.direction]} ${formatBytes(event.current)}: ${event.what}`)
+        // A layer may be written for several cells at once: only what is certain is named.
+        const [writer, ...others] = [...this.#steps.values()].filter(({ step }) => step === event.what)
+        return [writer !== undefined && others.length === 0 ? this.#of(writer.cell, line) : line]
       }
       case 'tag':
         return [sanitize(`${event.service} | ${event.reference} ${event.state}, ${shortDigest(event.digest)}`)]

@@ -52,6 +52,22 @@ describe('auto', () => {
 })
 
 describe('plain', () => {
+  test('a large layer is told with the cell that wrote it, where there is but one', () => {
+    const step = (platform: string, text: string): RunEvent => ({
+      ...{ type: 'cell-step', cell: cell('api', platform), step: text, number: 1, total: 1, cached: false },
+    })
+    const wrote = (what: string): RunEvent => ({
+      ...{ type: 'transfer', id: what, direction: 'write', what, current: 2e7, total: 2e7, done: true },
+    })
+    const both = [step(AMD64, 'COPY . .'), step(ARM64, 'COPY . .'), wrote('COPY . .')]
+    const events = [step(AMD64, 'COPY a .'), wrote('COPY a .'), ...both]
+    const lines = collect('plain', events).split('\n')
+    expect(lines.filter(line => line.includes('wrote'))).toEqual([
+      'api linux/amd64 | wrote 20.0 MB: COPY a .',
+      'wrote 20.0 MB: COPY . .',
+    ])
+  })
+
   test('a line per change, each with its cell, nothing raw', () => {
     expect(collect('plain', run).split('\n')).toEqual([
       'demo: 2 cells of 1 service, 2 at a time',

@@ -8,6 +8,7 @@ export const PEERS = [
   'buildctl',
   'buildkitd',
   'buildx',
+  'bzip2',
   'cmp',
   'crane',
   'crun',
@@ -27,6 +28,7 @@ export const PEERS = [
   'tar',
   'umoci',
   'xz',
+  'zstd',
 ] as const
 
 export type Peer = (typeof PEERS)[number]

@@ -5,7 +5,7 @@ import { type Peer, peer } from './locate.ts'
 /** What a test needs beside peers: root, or a kernel that runs foreign executables. */
 export type Need = Peer | 'root' | 'emulation'
 
-type Body = () => Promise<void>
+type Body = () => void | Promise<void>
 type PeerTest = (name: string, body: Body, timeout?: number) => void
 
 const inCI = () => !['', '0', 'false', undefined].includes(process.env['CI']?.toLowerCase())
