@@ -108,7 +108,7 @@ function complaint({ file, line, target, type }: Import): string | undefined {
   if (other === room || other === 'errors') return undefined
   if (allowed.includes(other) || (allowed.includes('*') && !TOPS[room]?.includes(other))) return undefined
   const types = TYPES[room]?.some(one => one === other || path === `src/${one}`) ?? false
-  if (types && type) return undefined
+  if (types && (type || isTest(file))) return undefined
   return `${at} may not import ${path}${types ? ' but for its types' : ''}: it may reach ${allowed.join(', ') || 'nothing'} and errors`
 }
 
