@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
+import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
@@ -206,4 +207,35 @@ describe('flags of one image in a project', () => {
     const { code, stderr } = await sandbox.run(['build', '-f', 'src/app/Other'], { cwd: project })
     expect([code, stderr]).toEqual([2, expect.stringContaining('--file is for one image')])
   })
+})
+
+test('links that lead out of the context are copied as links, and what they point to is never read', async () => {
+  const project = sandbox.project('outside', {
+    'src/app/Dockerfile': 'FROM scratch\nCOPY . /all/\n',
+    'src/app/inside/a': 'a\n',
+    'secret.txt': 'not for you\n',
+  })
+  symlinkSync('../../../secret.txt', join(project, 'src/app/inside/up'))
+  symlinkSync('/etc/passwd', join(project, 'src/app/absolute'))
+  symlinkSync('../..', join(project, 'src/app/folder'))
+  await sandbox.must(push('outside'), { cwd: project })
+  const app = remote('outside/app')
+  const { layers } = await app.manifest((await app.entry('latest', 'linux/amd64')).digest)
+  const tar = gunzipSync(await app.blob(layers![0]!.digest))
+  const links: Record<string, string> = {}
+  for (let at = 0; at < tar.length && tar[at] !== 0; at += 512 + Math.ceil(size(tar, at) / 512) * 512) {
+    const text = (from: number): string =>
+      tar
+        .subarray(at + from, at + from + 100)
+        .toString()
+        .replace(/\0.*$/s, '')
+    if (tar[at + 156] === 0x32) links[text(0)] = text(157)
+  }
+  expect(links).toEqual({
+    'all/inside/up': '../../../secret.txt',
+    'all/absolute': '/etc/passwd',
+    'all/folder': '../..',
+  })
+  expect(tar.includes('not for you')).toBe(false)
+  expect(tar.includes('root:')).toBe(false)
 })
