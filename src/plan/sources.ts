@@ -140,7 +140,7 @@ function missing(source: string, path: string, tree: SourceTree): ArchimageError
   if (link?.type === 'symlink')
     return new ArchimageError(
       'NOT_FOUND',
-      `"${source}" is a link to ${link.link}, which does not exist in ${tree.name}`,
+      `"${source}" ${hasWildcards(source) ? `matches ${path.slice(1)},` : 'is'} a link to ${link.link}, which does not exist in ${tree.name}`,
       {
         hint: 'links are followed inside only; copy what it points to, or make it part of the context',
       },

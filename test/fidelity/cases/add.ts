@@ -217,6 +217,12 @@ export const add: readonly Case[] = [
     'ADD x.tar /u',
     tar([dir('d', 0), file('d/f', 'f', 0)]),
   ),
+  refuses('ADD of an archive below its own link to nothing', 'ADD x.tar /u', tar([link('l', '/nothing'), file('l/x')])),
+  of(
+    'ADD of an archive below its own link, seen from its own root',
+    'ADD x.tar /u',
+    tar([dir('etc'), link('l', '/etc'), file('l/x')]),
+  ),
   refuses('ADD of a missing archive', 'ADD nothing.tar /u', c => c.file('a')),
   refuses('ADD of an archive below a file', 'ADD x.tar /etc/hosts/u', tar(archive)),
   refuses('ADD of an archive with a file below a file', 'ADD x.tar /u', tar([file('f'), file('f/g')])),

@@ -153,6 +153,8 @@ export const copy: readonly Case[] = [
   copies('wildcard with one match is a name', 'COPY c* /1/exact\nCOPY .hid* /2', globbed),
   copies('modes of folders that a wildcard meets', 'COPY dirs/* /1/\nCOPY dir? /2/', globbed),
   copies('escaped wildcards', 'COPY \\[odd].txt /1/\nCOPY st\\*r /2/\nCOPY [[]odd].txt /4/', globbed),
+  refuses('an escaped wildcard is no name', 'COPY ["\\\\\\\\[odd].txt", "/1/"]', globbed),
+  copies('an escaped wildcard before another', 'COPY ["\\\\\\\\[odd]*", "st\\\\\\\\*?", "/1/"]', globbed),
   copies('wildcards in a class', 'COPY q[?] /1/\nCOPY st[*]r /2/', globbed, {
     differs: { section: 'Wildcards in a class', only: /BuildKit nothing/ },
   }),
