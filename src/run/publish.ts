@@ -92,15 +92,15 @@ export async function publish(
 }
 
 /**
- * Everything that the tags need is in their repositories afterwards. Where all tags are right already they are read back
- * at once: true says that nothing is left to do; what is missing behind them is sent again.
+ * Everything that the tags need is in their repositories afterwards. True when nothing is left to do: all is there and
+ * every tag is right. Where the tags are right but something behind them is missing, that is sent again.
  */
 async function prepare(publication: Publication, tools: PublishTools): Promise<boolean> {
+  if ((await readBack(publication, tools)).length === 0) return true
   const before = await currentTags(publication, tools)
-  const right = publication.tags.filter(wish => before.get(formatReference(wish.reference)) === wish.manifest.digest)
-  const thorough = right.length === publication.tags.length
-  if (thorough && (await readBack(publication, tools)).length === 0) return true
-  const wishes = thorough ? right : publication.tags.filter(wish => !right.includes(wish))
+  const left = publication.tags.filter(wish => before.get(formatReference(wish.reference)) !== wish.manifest.digest)
+  const thorough = left.length === 0
+  const wishes = thorough ? publication.tags : left
   const repositories = new Set(wishes.map(wish => repositoryOf(wish.reference)))
   await Promise.all([...repositories].map(name => upload(publication, name, thorough, tools)))
   return false

@@ -39,8 +39,9 @@ export async function verifyImage(
     if (problems.length === 0) problems.push(`"${name}" is not there`)
     return { cells, problems }
   }
+  // Something else: what is behind it is not what the question was about.
   if (expected.digest !== undefined && top.digest !== expected.digest)
-    problems.push(`"${name}" is ${top.digest}, expected ${expected.digest}`)
+    return { digest: top.digest, cells, problems: [`"${name}" is ${top.digest}, expected ${expected.digest}`] }
   const children = top.kind === 'index' ? top.manifests.filter(child => !isAttestation(child)) : [undefined]
   const checked = await Promise.all(children.map(child => verifyChild(child, top)))
   for (const { platform, digest, problems: found } of checked) {
