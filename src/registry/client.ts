@@ -118,7 +118,6 @@ export class Client {
         details: { registry: doing.registry, repository: doing.repository },
       })
     const most = request.attempts ?? this.tuning.attempts
-    const since = performance.now()
     for (let attempt = 1; ; attempt++) {
       try {
         await host.ready(signal)
@@ -142,7 +141,7 @@ export class Client {
         }
         const far = own ? host : this.host(authority)
         const worthwhile = this.#worthwhile(host, cause, attempt)
-        if (worthwhile && attempt >= this.tuning.attempts) far.giveUp(since)
+        if (worthwhile) far.failed(attempt, this.#patience)
         if (attempt >= most || !worthwhile || far.lost) throw unreachable(doing, authority, cause, attempt)
         await this.#pause(host, this.#backoff(attempt), true, signal)
       }
@@ -194,6 +193,11 @@ export class Client {
     if (code === 'ECONNREFUSED' || code === 'ConnectionRefused' || code === 'ENOTFOUND') return host.answered
     if (code === 'ETIMEDOUT' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH') return host.answered || attempt < 2
     return code !== ''
+  }
+
+  /** What all pauses of one request come to at least. */
+  get #patience(): number {
+    return 0.7 * this.tuning.backoff * (2 ** (this.tuning.attempts - 1) - 1)
   }
 
   #backoff(attempt: number): number {

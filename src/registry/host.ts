@@ -61,7 +61,7 @@ export class Host {
   readonly #alternative: 'http' | 'https' | undefined
   #settled = false
   #notBefore = 0
-  #answeredAt = 0
+  #failingSince: number | undefined
   #tls: TlsSettings | undefined | null = null
   readonly #env: Environment
 
@@ -95,12 +95,17 @@ export class Host {
   /** An answer came. */
   found(): void {
     this.lost = false
-    this.#answeredAt = performance.now()
+    this.#failingSince = undefined
   }
 
-  /** A request that began at `since` (performance.now) used up its attempts: the host is lost if nobody heard of it since. */
-  giveUp(since: number): void {
-    if (this.#answeredAt < since) this.lost = true
+  /**
+   * The network failed for the `attempt`th time of a request. The host is lost when nobody had an answer from it for
+   * `patience` milliseconds since a first failure.
+   */
+  failed(attempt: number, patience: number): void {
+    const now = performance.now()
+    this.#failingSince ??= now
+    if (attempt > 1 && now - this.#failingSince >= patience) this.lost = true
   }
 
   /** Whether `protocol` is no longer the one to use: another request has found out meanwhile. */
@@ -148,10 +153,11 @@ export class Host {
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
+    const spread = Math.random() * Math.min((this.#notBefore - performance.now()) * 0.2, 1000)
     for (;;) {
       const wait = this.#notBefore - performance.now()
-      if (wait <= 0) return
-      await sleep(wait + Math.random() * Math.min(wait * 0.2, 1000), undefined, signal ? { signal } : {})
+      if (wait <= 0 || this.lost) return
+      await sleep(Math.min(wait + spread, 250), undefined, signal ? { signal } : {})
     }
   }
 
