@@ -19,6 +19,8 @@ function interruptible(): AbortSignal {
 }
 
 async function main(): Promise<number> {
+  // Set by bin/archimage for the runtime; programs that we start are not to inherit it.
+  delete process.env['BUN_RUNTIME_TRANSPILER_CACHE_PATH']
   const signal = interruptible()
   try {
     return await dispatch(process.argv.slice(2), signal)

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { requirePeers } from '../../test/peers/require.ts'
 import {
   type Compressed,
   createCompressor,
@@ -64,7 +65,7 @@ describe('compressing', () => {
       expect(whole.equals(input)).toBe(true)
     })
 
-  test('the command line tools take it', async () => {
+  requirePeers('gzip')('the command line tools take it', async () => {
     const { bytes } = await compress(input, 'gzip', 2)
     const gzip = spawnSync('gzip', ['-dc'], { input: bytes, maxBuffer: 1 << 24 })
     expect([gzip.status, String(gzip.stderr)]).toEqual([0, ''])
@@ -220,7 +221,7 @@ describe('decompressing', () => {
     expect(bombed?.message).toMatch(/grows beyond 1048576/)
   })
 
-  test('a failure of the source stays itself', async () => {
+  requirePeers('xz')('a failure of the source stays itself', async () => {
     async function* source() {
       yield two.subarray(0, 20)
       throw new Error('network gone')

@@ -79,7 +79,7 @@ const lower: readonly Entry[] = [
 ]
 
 /** Hides, makes opaque, and replaces a directory by a link. */
-const middle: readonly Entry[] = [
+export const middle: readonly Entry[] = [
   dir('opt'),
   dir('opt/dir', 0o711, { uid: 5, gid: 6 }),
   file('opt/dir/.wh.old', ''),

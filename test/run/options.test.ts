@@ -4,6 +4,7 @@ import { utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
+import { requirePeers } from '../peers/require.ts'
 import { resultOf, Sandbox, simpleServices, states } from './command.ts'
 import { putBase, Remote } from './images.ts'
 
@@ -287,7 +288,7 @@ describe('times', () => {
     expect(await times(remote('keep/api'), 'latest', 'linux/amd64')).toEqual([1_600_000_009, 1_600_000_001])
   })
 
-  test('--timestamps commit: the last commit’s; without a repository it is an error', async () => {
+  requirePeers('git')('--timestamps commit: the last commit’s; without a repository it is an error', async () => {
     const project = sandbox.project('commit', files)
     const commit = push('commit', '--timestamps', 'commit', '--platform', 'linux/amd64')
     const none = await sandbox.run(commit, { cwd: project })
