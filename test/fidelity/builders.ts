@@ -1,6 +1,5 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { archimage } from '../../scripts/archimage.ts'
 import { type BuildKit, peerOrThrow, run } from '../peers/index.ts'
 import type { Case } from './case.ts'
 import { Context } from './context.ts'
@@ -70,12 +69,13 @@ export async function buildWithBuildKit(
 
 export async function buildWithArchimage(
   { case: one, folder, contexts }: Prepared,
+  command: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Result> {
   const out = join(folder, 'archimage.tar')
   const { code, stdout, stderr } = await run(
     [
-      ...archimage,
+      ...command,
       'build',
       '--progress=plain',
       '-f',

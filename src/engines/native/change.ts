@@ -42,6 +42,7 @@ export class Change {
    * without an owner, its group (mkdir(2)). `path` must have its links followed.
    */
   makeDirectories(path: string, mode: number, owner: Owner | undefined): void {
+    if (this.lookup(path)?.type === 'dir') return
     const parts = path.split('/').filter(Boolean)
     let above = this.tree.root
     for (let i = 1; i <= parts.length; i++) {

@@ -99,47 +99,52 @@ function unpackInto(
   serial: string,
 ): void {
   const root = dest
+  /** The names that each file with several got here. */
+  const names = new Map<string, Set<string>>()
+  let last: { readonly dir: string; readonly parent: string } | undefined
   for (const [number, { path, entry, link, inode }] of entries.entries()) {
     if (path === '') continue
+    const dir = parentOf(path)
+    if (last?.dir !== dir) last = { dir, parent: folderFor(path) }
+    const target = join(last.parent, nameOf(path))
+    const before = change.lookup(target)
+    if (link === undefined) change.put(target, { ...entry!, ...owner })
+    else shareFile(number, path, target, link, { ...inode, ...owner })
+    // The way to places below may be another one now.
+    if (entry?.type === 'symlink' || before?.type === 'dir' || before?.type === 'symlink') last = undefined
+  }
+
+  function folderFor(path: string): string {
     const dir = parentOf(path)
     const parent = resolveLinks(change, dir, { root })
     if (!parent.entry && resolveLinks(change, dir, { root, followLast: false }).entry)
       throw blocked(parent.path, `the link at ${dir} leads to nothing, so "${path}" cannot be put there`)
     change.makeDirectories(parent.path, 0o755, ROOT)
-    const target = join(parent.path, nameOf(path))
-    if (link === undefined) change.put(target, { ...entry!, ...owner })
-    else shareFile(change, { root, path, target, link, header: { ...inode, ...owner }, id: `${serial}:${number}` })
+    return parent.path
   }
-}
 
-/** A further name for a file of the archive, or one that was there. The file becomes what the link's header says. */
-function shareFile(
-  change: Change,
-  of: {
-    readonly root: string
-    readonly path: string
-    readonly target: string
-    readonly link: string
-    readonly header: Partial<Entry>
-    readonly id: string
-  },
-): void {
-  const { path: source, entry } = resolveLinks(change, of.link, { root: of.root, followLast: false })
-  if (!entry || entry.type === 'dir' || source === of.target)
-    throw new ArchimageError(
-      'TAR_INVALID',
-      `"${of.path}" is a hard link to "${of.link}", ${entry ? 'which is no file' : 'which does not exist'}`,
-    )
-  const { mode = entry.mode, xattrs } = of.header
-  const shared: Entry = {
-    ...entry,
-    ...of.header,
-    mode: entry.type === 'symlink' ? entry.mode : mode,
-    ...(xattrs && { xattrs: { ...entry.xattrs, ...xattrs } }),
-    // Names that a base gave the file stay with the old one, as on an overlay.
-    inode: change.written.get(source)?.inode ?? of.id,
+  /** A further name for a file of the archive, or one that was there. The file becomes what the link's header says. */
+  function shareFile(number: number, path: string, target: string, link: string, header: Partial<Entry>): void {
+    const { path: source, entry } = resolveLinks(change, link, { root, followLast: false })
+    if (!entry || entry.type === 'dir' || source === target)
+      throw new ArchimageError(
+        'TAR_INVALID',
+        `"${path}" is a hard link to "${link}", ${entry ? 'which is no file' : 'which does not exist'}`,
+      )
+    // Names that a base or an earlier file of the instruction has stay with the old file, as on an overlay.
+    const known = entry.inode !== undefined && names.get(entry.inode)?.has(source) ? entry.inode : undefined
+    const id = known ?? `${serial}:${number}`
+    const group = names.get(id) ?? new Set([source])
+    names.set(id, group)
+    const shared: Entry = {
+      ...entry,
+      ...header,
+      mode: entry.type === 'symlink' ? entry.mode : (header.mode ?? entry.mode),
+      ...(header.xattrs && { xattrs: { ...entry.xattrs, ...header.xattrs } }),
+      inode: id,
+    }
+    for (const name of group) if (name === source || change.lookup(name)?.inode === id) change.put(name, shared)
+    change.put(target, shared)
+    group.add(target)
   }
-  for (const [name, other] of change.written) if (other.inode === shared.inode) change.put(name, shared)
-  change.put(source, shared)
-  change.put(of.target, shared)
 }

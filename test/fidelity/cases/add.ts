@@ -1,4 +1,4 @@
-import { dir, file, hard, link } from '../bases.ts'
+import { dir, file, hard, link, middle } from '../bases.ts'
 import type { Case } from '../case.ts'
 import type { Compressor } from '../compress.ts'
 import { compressors } from '../compress.ts'
@@ -222,6 +222,11 @@ export const add: readonly Case[] = [
     'ADD of an archive below its own link, seen from its own root',
     'ADD x.tar /u',
     tar([dir('etc'), link('l', '/etc'), file('l/x')]),
+  ),
+  of(
+    'ADD of an archive that is also a layer of the base',
+    'COPY --from=REG/base:1 /opt /before\nADD x.tar /m\nCOPY --from=REG/base:1 /opt /after',
+    tar(middle),
   ),
   refuses('ADD of a missing archive', 'ADD nothing.tar /u', c => c.file('a')),
   refuses('ADD of an archive below a file', 'ADD x.tar /etc/hosts/u', tar(archive)),
