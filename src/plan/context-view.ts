@@ -73,7 +73,8 @@ export class ContextView implements SourceTree {
 }
 
 function digestOf(matches: readonly SourceMatch[], times: boolean): string {
-  const hash = createHash('sha256')
+  // One update for all lines: a call for each costs more than the hashing.
+  const lines: string[] = []
   const inodes = new Map<string, number>()
   const add = (path: string, entry: Entry, parentOnly: boolean): void => {
     let group = ''
@@ -84,14 +85,14 @@ function digestOf(matches: readonly SourceMatch[], times: boolean): string {
     const xattrs = entry.xattrs ? JSON.stringify(Object.entries(entry.xattrs).sort()) : ''
     const time = times ? entry.mtime : ''
     const device = entry.major === undefined ? '' : `${entry.major}:${entry.minor}`
-    hash.update(
+    lines.push(
       `${JSON.stringify(path)} ${entry.type} ${entry.mode} ${entry.digest ?? ''} ${JSON.stringify(entry.link ?? '')} ${group} ${xattrs} ${device} ${time} ${parentOnly}\n`,
     )
   }
   for (const match of matches) {
     add(match.name, match.entry, false)
     for (const { path, entry, parentOnly } of match.below) add(`${match.name}/${path}`, entry, parentOnly)
-    hash.update('\n')
+    lines.push('\n')
   }
-  return hash.digest('hex')
+  return createHash('sha256').update(lines.join('')).digest('hex')
 }
