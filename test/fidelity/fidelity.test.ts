@@ -98,6 +98,13 @@ test('every case has a name of its own', () => {
   expect(new Set(ALL.map(one => one.name)).size).toBe(ALL.length)
 })
 
+test('docs/differences.md has what cases show, and what they do not compare', () => {
+  const headings = [...DOCUMENTED.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading!)
+  const shown = ALL.flatMap(one => one.differs?.section ?? [])
+  const apart = ['Times', 'Always an index', 'The syntax directive', 'Unknown names in --chown']
+  expect(headings.toSorted()).toEqual([...new Set([...shown, ...apart])].sort())
+})
+
 for (const [group, cases] of Object.entries(GROUPS))
   describe(group, () => {
     for (const one of cases.filter(one => isWanted(group, one)))

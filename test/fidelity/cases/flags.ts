@@ -76,7 +76,20 @@ export const flags: readonly Case[] = [
   ),
   of('--chmod and --chown', 'COPY --chmod=751 --chown=app:staff d a /1/'),
   of('--chmod over existing folders', 'COPY --chmod=700 t /opt', c => c.file('t/sub/deep/n').file('t/dir/m')),
-  of('--chmod with variables', 'ARG M=711\nCOPY --chmod=$M a /1\nCOPY --chmod=$NONE exe /2'),
+  of('--chmod with variables', 'ARG M=711\nCOPY --chmod=$M a /1\nCOPY --chmod=$NONE exe /2\nCOPY --chmod="" exe /3'),
+  of(
+    '--chmod in strange forms',
+    ['0755', '00000644', '=', '+x', 'a-r', 'a-x+w', 'u=s', '+t', 'u+s,g+s', 'o=u,u=', '+X', 'ug=rwx,o+r-w', 'g-s']
+      .map((mode, i) => `COPY --chmod=${mode} d suid /${i}/`)
+      .join('\n'),
+    c => {
+      tree(c)
+      c.file('suid', 'suid', 0o6751).dir('d/sticky', 0o3775)
+    },
+  ),
+  ...['u=rwx,', 'u', 'z+x', '0o755', '-1', '1e3', 'u=q', '755 ', '8'].map(mode =>
+    refuses(`--chmod="${mode}"`, `COPY a /0\nCOPY --chmod="${mode}" a /1`),
+  ),
   refuses('--chmod that is no mode', 'COPY --chmod=rubbish a /1'),
   refuses('--chmod too large', 'COPY --chmod=17777 a /1'),
   refuses('--chmod with a nine', 'COPY a /1\nCOPY --chmod=798 a /1'),

@@ -120,6 +120,17 @@ export const platforms: readonly Case[] = [
     'FROM REG/windows:1\nWORKDIR /WINDOWS\nCOPY a.txt system32/\nCOPY a.txt b.txt',
   ),
   windows(
+    'a version that was asked for',
+    'FROM REG/windows:1\nCOPY a.txt /x/\nARG TARGETPLATFORM TARGETOSVERSION\nLABEL l="$TARGETPLATFORM $TARGETOSVERSION"',
+    {
+      platforms: ['windows(10.0.20348)/amd64'],
+      differs: {
+        section: 'The version of a Windows base',
+        only: /config\.os\.version: BuildKit "10\.0\.20348", archimage "10\.0\.20348\.1"$/,
+      },
+    },
+  ),
+  windows(
     'together with linux',
     'ARG TARGETOS\nFROM scratch\nARG TARGETOS\nCOPY a.txt /app/\nWORKDIR /app\nENV OS=$TARGETOS',
     { platforms: ['linux/amd64', 'windows/amd64'], differs: { section: 'Windows layers', only: WINDOWS } },

@@ -269,6 +269,11 @@ COPY a /own
     differs: { section: 'Unknown fields of a base config', only: /config\.docker_version:/ },
   },
   {
+    name: 'WORKDIR belongs to the USER of a base',
+    dockerfile: 'FROM REG/rich:1\nWORKDIR /made/here\nUSER 0\nWORKDIR there\nCOPY --chown=app:staff a .\n',
+    differs: { section: 'Unknown fields of a base config', only: /config\.docker_version:/ },
+  },
+  {
     name: 'a cycle of stages',
     dockerfile: 'FROM scratch AS a\nCOPY --from=b /x /\nFROM scratch AS b\nCOPY --from=a /x /\n',
     refused: true,
