@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process'
 import { ArchimageError } from '../errors/error.ts'
+import { builtin } from '../sys/builtin.ts'
 
 /**
  * SOURCE_DATE_EPOCH (reproducible-builds.org): whole seconds since 1970; undefined when it is not set or empty. Throws
@@ -21,7 +21,7 @@ export function parseSourceDateEpoch(text: string | undefined): number | undefin
 export function commitTime(folder: string, env: NodeJS.ProcessEnv = process.env): number | undefined {
   // GIT_DIR and its like would name another repository than that of the folder.
   const kept = Object.entries(env).filter(([name]) => !name.startsWith('GIT_'))
-  const git = spawnSync(
+  const git = builtin.childProcess.spawnSync(
     'git',
     [
       '--no-pager',

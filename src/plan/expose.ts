@@ -1,5 +1,5 @@
-import { isIP } from 'node:net'
 import { ArchimageError } from '../errors/error.ts'
+import { ipVersion } from '../oci/ip-address.ts'
 
 /** EXPOSE words as `port/protocol`: ranges unfolded, host parts tolerated and dropped as BuildKit does. */
 export function exposedPorts(words: readonly string[]): string[] {
@@ -19,7 +19,7 @@ function exposedPort(word: string): string[] {
     .slice(0, -2)
     .join(':')
     .replace(/^\[(.*)\]$/, '$1')
-  if (ip !== '' && isIP(ip) === 0) fail(`"${ip}" is not an IP address`)
+  if (ip !== '' && ipVersion(ip) === 0) fail(`"${ip}" is not an IP address`)
   const slash = container.indexOf('/')
   const range = slash < 0 ? container : container.slice(0, slash)
   const protocol = (slash < 0 ? 'tcp' : container.slice(slash + 1) || 'tcp').toLowerCase()

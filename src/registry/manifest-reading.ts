@@ -1,9 +1,9 @@
-import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { digestLike, isDigest } from '../oci/digest.ts'
 import { MAX_JSON } from '../oci/json.ts'
 import { type Descriptor, describe, type Manifest, parseManifest } from '../oci/manifest.ts'
 import { isIndexType, isManifestType, MANIFEST_ACCEPT } from '../oci/media-types.ts'
+import { builtin } from '../sys/builtin.ts'
 import type { RegistryRequest } from './client.ts'
 import { badAnswer } from './failures.ts'
 import { type Site, siteName, siteRequest } from './site.ts'
@@ -76,13 +76,13 @@ function decoded(bytes: Uint8Array, encoding: string | null, { doing }: Registry
         return bytes
       case 'gzip':
       case 'x-gzip':
-        return gunzipSync(bytes, limit)
+        return builtin.zlib.gunzipSync(bytes, limit)
       case 'deflate':
-        return inflateSync(bytes, limit)
+        return builtin.zlib.inflateSync(bytes, limit)
       case 'br':
-        return brotliDecompressSync(bytes, limit)
+        return builtin.zlib.brotliDecompressSync(bytes, limit)
       case 'zstd':
-        return zstdDecompressSync(bytes, limit)
+        return builtin.zlib.zstdDecompressSync(bytes, limit)
     }
   } catch {
     throw badAnswer(doing, `its ${encoding} encoding is damaged or hides more than ${MAX_JSON} bytes`)

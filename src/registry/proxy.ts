@@ -1,19 +1,19 @@
-import { isIP } from 'node:net'
 import { ArchimageError } from '../errors/error.ts'
 import { secret } from '../errors/redact.ts'
+import { ipVersion } from '../oci/ip-address.ts'
 import type { Environment } from './config.ts'
 
 /** 127.0.0.0/8, ::1 and localhost: registries there speak plain HTTP, and no proxy stands before them. */
 export function isLoopback(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, '').toLowerCase()
   if (host === 'localhost' || host.endsWith('.localhost') || host === '::1') return true
-  return isIP(host) === 4 && host.startsWith('127.')
+  return ipVersion(host) === 4 && host.startsWith('127.')
 }
 
 /** Link-local addresses, where clouds keep the credentials of their machines. */
 export function isLinkLocal(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, '').toLowerCase()
-  return (isIP(host) === 4 && host.startsWith('169.254.')) || (isIP(host) === 6 && /^fe[89ab]/.test(host))
+  return (ipVersion(host) === 4 && host.startsWith('169.254.')) || (ipVersion(host) === 6 && /^fe[89ab]/.test(host))
 }
 
 /**
@@ -49,10 +49,11 @@ function excluded(url: URL, list: string): boolean {
     .some(entry => {
       if (entry === '*') return true
       if (entry.includes('/')) return inRange(host, entry)
-      const [, name = entry, wanted] = /^\[?(.*?)\]?(?::(\d+))?$/.exec(isIP(entry) === 6 ? `[${entry}]` : entry) ?? []
+      const [, name = entry, wanted] =
+        /^\[?(.*?)\]?(?::(\d+))?$/.exec(ipVersion(entry) === 6 ? `[${entry}]` : entry) ?? []
       if (wanted !== undefined && wanted !== port) return false
       const bare = name.replace(/^\*?\./, '')
-      return host === bare || (isIP(host) === 0 && host.endsWith(`.${bare}`))
+      return host === bare || (ipVersion(host) === 0 && host.endsWith(`.${bare}`))
     })
 }
 
@@ -64,12 +65,12 @@ function inRange(host: string, range: string): boolean {
 
 function addressBits(address: string): string | undefined {
   const binary = (part: number, width: number) => part.toString(2).padStart(width, '0')
-  if (isIP(address) === 4)
+  if (ipVersion(address) === 4)
     return address
       .split('.')
       .map(part => binary(Number(part), 8))
       .join('')
-  if (isIP(address) !== 6 || address.includes('.')) return undefined
+  if (ipVersion(address) !== 6 || address.includes('.')) return undefined
   const [head = '', tail] = address.split('::')
   const parts = (text: string | undefined) => (text ? text.split(':') : [])
   const [left, right] = [parts(head), parts(tail)]

@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { ArchimageError } from '../errors/error.ts'
+import { builtin } from './builtin.ts'
 
 /** The uncompressed bytes by the system's `bzip2` or `xz`. Throws ENGINE_MISSING without the tool, TAR_INVALID for bad data. */
 export async function* decompressExternally(
@@ -8,7 +8,7 @@ export async function* decompressExternally(
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   name: string,
 ): AsyncGenerator<Uint8Array> {
-  const child = spawn(tool, ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = builtin.childProcess.spawn(tool, ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] })
   const closed = new Promise<number | Error>(resolve => {
     child.on('error', resolve)
     child.on('close', code => resolve(code ?? 1))

@@ -1,4 +1,4 @@
-import { constants as zlib, zstdCompressSync } from 'node:zlib'
+import { builtin } from './builtin.ts'
 
 export type MemberFormat = 'gzip' | 'zstd'
 
@@ -15,7 +15,8 @@ export function compressMember(
   level: number,
 ): Uint8Array<ArrayBuffer> {
   if (format === 'zstd') {
-    const params = { [zlib.ZSTD_c_compressionLevel]: level, [zlib.ZSTD_c_contentSizeFlag]: 1 }
+    const { constants, zstdCompressSync } = builtin.zlib
+    const params = { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_contentSizeFlag]: 1 }
     return zstdCompressSync(bytes, { params })
   }
   return Bun.gzipSync(bytes, { level: level as 6, library: 'libdeflate' })

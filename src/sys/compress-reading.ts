@@ -1,6 +1,6 @@
 import { Readable, type Transform } from 'node:stream'
-import { createGunzip, createZstdDecompress, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
+import { builtin } from './builtin.ts'
 import { decompressExternally } from './compress-external.ts'
 import type { MemberFormat } from './compress-member.ts'
 import { MEMBER_SIZE } from './compress-pool.ts'
@@ -59,8 +59,8 @@ function open(
   if (format === 'bzip2' || format === 'xz') return decompressExternally(format, source, name)
   const chunkSize = MEMBER_SIZE
   return format === 'gzip'
-    ? through(createGunzip({ chunkSize }), source, name)
-    : through(createZstdDecompress({ chunkSize }), source, name, new ZstdFrames())
+    ? through(builtin.zlib.createGunzip({ chunkSize }), source, name)
+    : through(builtin.zlib.createZstdDecompress({ chunkSize }), source, name, new ZstdFrames())
 }
 
 async function* through(
@@ -111,8 +111,8 @@ function damaged(name: string, cause?: unknown): ArchimageError {
 export function decompressMember(format: MemberFormat, bytes: Uint8Array<ArrayBuffer>): Uint8Array {
   try {
     return format === 'gzip'
-      ? gunzipSync(bytes, { maxOutputLength: MEMBER_SIZE })
-      : zstdDecompressSync(bytes, { maxOutputLength: MEMBER_SIZE })
+      ? builtin.zlib.gunzipSync(bytes, { maxOutputLength: MEMBER_SIZE })
+      : builtin.zlib.zstdDecompressSync(bytes, { maxOutputLength: MEMBER_SIZE })
   } catch (error) {
     throw new ArchimageError('TAR_INVALID', 'a member of a layer is damaged', { cause: error })
   }

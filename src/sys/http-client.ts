@@ -1,4 +1,4 @@
-import { getCACertificates, rootCertificates } from 'node:tls'
+import { builtin } from './builtin.ts'
 
 export interface TlsSettings {
   /** PEM; replaces the default roots when given. */
@@ -49,11 +49,11 @@ export function allRoots(): readonly string[] {
   if (roots === undefined) {
     let system: readonly string[] = []
     try {
-      system = getCACertificates('system')
+      system = builtin.tls.getCACertificates('system')
     } catch {
       // No certificates of the system: the built-in ones remain.
     }
-    roots = [...new Set([...rootCertificates, ...system])]
+    roots = [...new Set([...builtin.tls.rootCertificates, ...system])]
   }
   return roots
 }

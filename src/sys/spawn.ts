@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { builtin } from './builtin.ts'
 
 export interface Finished {
   /** Exit code; 128 + number for a signal. */
@@ -22,7 +22,7 @@ export interface RunOptions {
 export function runProgram(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const limit = options.limit ?? 1024 * 1024
   return new Promise((resolve, reject) => {
-    const child = spawn(command, [...args], {
+    const child = builtin.childProcess.spawn(command, [...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       killSignal: 'SIGKILL',
       ...(options.env === undefined ? {} : { env: options.env }),
