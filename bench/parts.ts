@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import {
   type BuildKit,
   must,
@@ -84,6 +85,8 @@ export async function clearBuildah(parts: Parts): Promise<void> {
 /** Writes pages back to the disk, so that nobody pays for what the one before wrote. */
 export async function settle(): Promise<void> {
   await must(['sync'])
+  // What the one before left to its daemons (garbage collection) is not charged to the next.
+  await setTimeout(1000)
 }
 
 /** The highest resident memory of archimage and its children together seen so far, in bytes, by name of the measurement. */
