@@ -125,3 +125,8 @@ describe('refusals', () => {
     expect(known.split(/\s+/).filter(key => !ours.has(key))).toEqual([])
   })
 })
+
+test('names of object properties are unknown options', () => {
+  for (const name of ['constructor', '__proto__', 'hasOwnProperty'])
+    expect(() => parseOutput(`type=oci,dest=x,${name}=1`)).toThrow(/there is no option/)
+})

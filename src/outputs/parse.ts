@@ -104,7 +104,10 @@ function isOption(text: string): boolean {
 
 function checkOption(text: string, key: string, value: string, type: OutputType): void {
   if (key === 'type') return
-  const types = HONOURED[key]?.types ?? ACCEPTED[key] ?? REFUSED[key]?.types
+  const own = <T>(table: Readonly<Record<string, T>>): T | undefined =>
+    Object.hasOwn(table, key) ? table[key] : undefined
+  const refused = own(REFUSED)
+  const types = own(HONOURED)?.types ?? own(ACCEPTED) ?? refused?.types
   if (types === undefined)
     throw usage(
       text,
@@ -113,7 +116,6 @@ function checkOption(text: string, key: string, value: string, type: OutputType)
     )
   if (!types.includes(type))
     throw usage(text, `"${key}" means nothing for type=${type}`, `it is an option of ${types.join(', ')}`)
-  const refused = REFUSED[key]
   if (refused === undefined) return
   const said = flagOrText(value)
   if (!refused.harmless?.includes(said))

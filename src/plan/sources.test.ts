@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { isArchimageError } from '../errors/error.ts'
 import type { Entry } from '../layer/entry.ts'
 import { Tree } from '../layer/tree.ts'
 import type { CopyOp } from './lowered.ts'
@@ -93,4 +94,18 @@ describe('sources', () => {
   test('a near name is suggested', () => {
     expect(() => find(tree, ['d/oen'])).toThrow(expect.objectContaining({ hint: expect.stringContaining('one') }))
   })
+})
+
+test('the file of another platform is no typo; a typo is', () => {
+  const hint = (wanted: string): string | undefined => {
+    try {
+      find(source(['hello-amd64', 'config.yaml']), [wanted])
+    } catch (error) {
+      if (isArchimageError(error)) return error.hint
+      throw error
+    }
+    return undefined
+  }
+  expect(hint('hello-arm64')).toBe('there is "hello-amd64", which is for another platform: was this one not made?')
+  expect(hint('confg.yaml')).toBe('did you mean "config.yaml"?')
 })

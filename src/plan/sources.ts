@@ -1,7 +1,7 @@
 import { compileGlob, hasWildcards } from '../context/glob.ts'
 import { type IgnoreState, patternRules } from '../context/ignore.ts'
 import { ArchimageError } from '../errors/error.ts'
-import { didYouMean } from '../errors/suggest.ts'
+import { suggest } from '../errors/suggest.ts'
 import type { Entry } from '../layer/entry.ts'
 import type { CopyOp } from './lowered.ts'
 import { join, nameOf, parentOf } from './posix.ts'
@@ -148,8 +148,19 @@ function missing(source: string, path: string, tree: SourceTree): ArchimageError
   // A context lists what it holds, sockets too, but has no entry for them.
   if (link === undefined && parent.entry?.type === 'dir' && tree.list(parent.path).includes(base))
     return new ArchimageError('NOT_FOUND', `"${source}" is a socket, which an image cannot hold`)
-  const meant = parent.entry?.type === 'dir' ? didYouMean(base, tree.list(parent.path)) : undefined
+  const near = parent.entry?.type === 'dir' ? suggest(base, tree.list(parent.path)) : undefined
+  const meant =
+    near === undefined
+      ? undefined
+      : withoutArchitecture(near) === withoutArchitecture(base)
+        ? `there is "${near}", which is for another platform: was this one not made?`
+        : `did you mean "${near}"?`
   return new ArchimageError('NOT_FOUND', `"${source}" does not exist in ${tree.name}`, {
     hint: meant ?? 'check the name, and that no line of .dockerignore leaves it out',
   })
+}
+
+/** `app-arm64` is no mistyped `app-amd64`. */
+function withoutArchitecture(name: string): string {
+  return name.replace(/amd64|x86_64|arm64|aarch64|armv?\d?|386|riscv64|s390x|ppc64le/g, '')
 }
