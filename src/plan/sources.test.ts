@@ -108,4 +108,7 @@ test('the file of another platform is no typo; a typo is', () => {
   }
   expect(hint('hello-arm64')).toBe('there is "hello-amd64", which is for another platform: was this one not made?')
   expect(hint('confg.yaml')).toBe('did you mean "config.yaml"?')
+  expect(() => find(source([]), ['x'])).toThrow(
+    expect.objectContaining({ hint: expect.stringContaining('-f - FOLDER') }),
+  )
 })

@@ -156,7 +156,11 @@ function missing(source: string, path: string, tree: SourceTree): ArchimageError
         ? `there is "${near}", which is for another platform: was this one not made?`
         : `did you mean "${near}"?`
   return new ArchimageError('NOT_FOUND', `"${source}" does not exist in ${tree.name}`, {
-    hint: meant ?? 'check the name, and that no line of .dockerignore leaves it out',
+    hint:
+      meant ??
+      (tree.list('').length === 0
+        ? `${tree.name} is empty; a Dockerfile on standard input gets its folder with: archimage build -f - FOLDER`
+        : 'check the name, and that no line of .dockerignore leaves it out'),
   })
 }
 
