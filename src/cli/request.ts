@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseSourceDateEpoch } from '../context/epoch.ts'
+import { dockerfileFromStdin } from '../context/stdin.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { Compression } from '../oci/media-types.ts'
 import { buildPlatform, formatPlatform, type Platform, parsePlatforms, platformTag } from '../oci/platform.ts'
@@ -381,10 +382,5 @@ const MAX_STDIN = 16 * 1024 * 1024
 export function readStdin(): Uint8Array {
   const bytes = readFileSync(0)
   if (bytes.length > MAX_STDIN) throw new ArchimageError('USAGE', 'standard input is too big for a Dockerfile')
-  const packed = bytes.subarray(257, 262).toString('latin1') === 'ustar' || (bytes[0] === 0x1f && bytes[1] === 0x8b)
-  if (packed)
-    throw new ArchimageError('UNSUPPORTED', 'a context on standard input is not supported yet', {
-      hint: 'unpack the archive and build the folder',
-    })
-  return bytes
+  return dockerfileFromStdin(bytes)
 }

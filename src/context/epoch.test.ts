@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { commitTime, parseSourceDateEpoch } from './epoch.ts'
-import { contextFromStdin } from './stdin.ts'
+import { dockerfileFromStdin, emptyContext } from './stdin.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'archimage-git-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -41,7 +41,8 @@ test.skipIf(spawnSync('git', ['--version']).status !== 0)("a commit's time, and 
 })
 
 test('a Dockerfile on standard input has an empty context', () => {
-  const { context, dockerfile } = contextFromStdin(Buffer.from('FROM scratch\n'))
+  const dockerfile = dockerfileFromStdin(Buffer.from('FROM scratch\n'))
+  const context = emptyContext()
   expect([dockerfile.length, context.list(''), context.lookup('a'), context.lookup('.')?.type]).toEqual([
     13,
     [],
@@ -49,8 +50,8 @@ test('a Dockerfile on standard input has an empty context', () => {
     'dir',
   ])
   expect(() => context.digest('a')).toThrow('no files')
-  expect(() => contextFromStdin(Buffer.from([0x1f, 0x8b, 8, 0]))).toThrow('gzip')
+  expect(() => dockerfileFromStdin(Buffer.from([0x1f, 0x8b, 8, 0]))).toThrow('gzip')
   const tar = Buffer.alloc(512)
   tar.write('ustar', 257)
-  expect(() => contextFromStdin(tar)).toThrow('tar')
+  expect(() => dockerfileFromStdin(tar)).toThrow('tar')
 })

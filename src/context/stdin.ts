@@ -30,14 +30,14 @@ export function emptyContext(): Context {
 }
 
 /**
- * What `archimage build -` gets on standard input: the bytes of a Dockerfile, whose context is empty. Throws UNSUPPORTED
- * for archives.
+ * What `archimage build -` and `-f -` get on standard input: the bytes of a Dockerfile. Throws UNSUPPORTED for archives,
+ * which would be contexts.
  */
-export function contextFromStdin(bytes: Uint8Array): { readonly dockerfile: Uint8Array; readonly context: Context } {
+export function dockerfileFromStdin(bytes: Uint8Array): Uint8Array {
   for (const [name, magic, at] of ARCHIVES)
     if (magic.every((byte, i) => bytes[at + i] === byte))
       throw new ArchimageError('UNSUPPORTED', `standard input is a ${name} archive, which is not read as a context`, {
         hint: 'unpack it into a folder and build that folder',
       })
-  return { dockerfile: bytes, context: emptyContext() }
+  return bytes
 }

@@ -1,7 +1,8 @@
 import { relative, resolve } from 'node:path'
-import { type Context, openContext } from '../context/context.ts'
+import { openContext } from '../context/context.ts'
 import { commitTime } from '../context/epoch.ts'
 import type { HashMemory } from '../context/hash-memory.ts'
+import { emptyContext } from '../context/stdin.ts'
 import type { Dockerfile } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
 import type { BuildOptions, Cell } from '../engines/engine.ts'
@@ -241,23 +242,6 @@ function exception(service: Service, platform: Platform, { target, stages }: Low
   return [
     `the image for ${wanted} stands on ${image.name} for ${have}, as its project wants it: ${service.platformException}`,
   ]
-}
-
-/** The context of a Dockerfile that came alone: a folder with nothing in it. */
-function emptyContext(): Context {
-  const nothing = (): never => {
-    throw new ArchimageError('NOT_FOUND', 'there is no build context: the Dockerfile came alone')
-  }
-  return {
-    root: '',
-    lookup: path => (path === '' ? { type: 'dir', mode: 0o755, size: 0, mtime: 0, uid: 0, gid: 0 } : undefined),
-    list: () => [],
-    digest: nothing,
-    path: nothing,
-    resolve: () => undefined,
-    glob: () => [],
-    save: () => {},
-  }
 }
 
 function hashMemory(store: Store): HashMemory {
