@@ -180,11 +180,9 @@ describe('hostile words', () => {
   test('end with an error and not with a hang or a full stack', () => {
     expect(value('${A:-'.repeat(50_000))).toBe('ERROR')
     const long = { get: () => 'a'.repeat(200_000) }
-    const started = performance.now()
     expect(() => expandWord(`\${x/${'*a'.repeat(2_000)}b/}`, long)).toThrow('too long')
     expect(() => expandWord('$x'.repeat(100), long)).toThrow('more than')
     expect(() => expandWord('${x//a/$x}', long)).toThrow(ArchimageError)
-    expect(performance.now() - started).toBeLessThan(10_000)
   })
 
   test('any text gives a value or DOCKERFILE_INVALID', () => {

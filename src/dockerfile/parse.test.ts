@@ -371,13 +371,8 @@ describe('hostile files', () => {
   test('2,000 lines with deep continuations are read in linear time', () => {
     const text = (lines: number): string =>
       `FROM scratch\nRUN a${' \\\n # x\n && b'.repeat(lines)}\nENV${' \\\n a=b'.repeat(lines)}\n`
-    const time = (lines: number): number => {
-      const started = performance.now()
-      parse(text(lines))
-      return performance.now() - started
-    }
-    time(2_000)
-    expect(time(100_000)).toBeLessThan(3_000)
+    // Quadratic would be minutes, and the test would be ended.
+    expect(parse(text(200_000)).stages[0]?.instructions.map(one => one.kind)).toEqual(['run', 'env'])
   })
 
   test('nesting does not fill the stack', () => {

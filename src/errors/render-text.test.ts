@@ -87,10 +87,8 @@ describe('sanitize', () => {
 
   test('takes no longer than its input is long', () => {
     for (const part of ['\x1b]', '\x9d', '\x1b[', '\x1bP1', '\x9b;', '\x1b ']) {
-      const before = performance.now()
-      sanitize(part.repeat(100_000))
-      // Quadratic would be minutes.
-      expect(performance.now() - before).toBeLessThan(5000)
+      // Quadratic would be minutes, and the test would be ended.
+      expect(sanitize(part.repeat(100_000))).toBeString()
     }
   })
 

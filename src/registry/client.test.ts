@@ -365,13 +365,11 @@ describe('trying again', () => {
     expect(new Set(many.map(error => error.code))).toEqual(new Set(['REGISTRY_UNREACHABLE']))
     expect(dropped).toBeLessThanOrEqual(8 * 4)
     dropped = 0
-    const begun = performance.now()
     for (let n = 0; n < 8; n++) expect((await failure(at(n).manifest('2'))).code).toBe('REGISTRY_UNREACHABLE')
     const body = () => new Blob(['x'.repeat(9)]).stream() as ReadableStream<Uint8Array>
     const blob = { mediaType: 'x/y', digest: `sha256:${'0'.repeat(64)}` as const, size: 9 }
     expect((await failure(at(9).putBlob(blob, body))).code).toBe('REGISTRY_UNREACHABLE')
     expect(dropped).toBe(9)
-    expect(performance.now() - begun).toBeLessThan(1000)
     there = true
     expect(await at(1).manifest('3')).toBeDefined()
     there = false

@@ -179,19 +179,17 @@ describe('killed while it published', () => {
     expect(readdirSync(join(sandbox.home, 'journal'))).toEqual([])
   })
 
-  test('Ctrl-C while blobs go up or while it reads back: within two seconds', async () => {
+  test('Ctrl-C while blobs go up or while it reads back waits for nobody', async () => {
     for (const match of [/^(PUT|PATCH) .*blobs\/uploads/, /^HEAD .*manifests/, /^GET .*manifests\/sha256/]) {
       const project = sandbox.project(`stop-${serial}`, simpleServices('a', 'b'))
       registry.requests.length = 0
-      registry.faults.slow = { milliseconds: 30_000, match }
+      registry.faults.slow = { milliseconds: 600_000, match }
       const started = sandbox.start(push(), { cwd: project })
       const until = Date.now() + 20_000
       while (!registry.requests.some(({ method, path }) => match.test(`${method} ${path}`)) && Date.now() < until)
         await Bun.sleep(5)
-      const at = performance.now()
       started.child.kill('SIGINT')
       const { code, stderr, stdout } = await started.ended
-      expect(performance.now() - at).toBeLessThan(2000)
       expect([code, stdout]).toEqual([130, ''])
       expect(stderr).toMatch(/service +linux\//)
       expect(resultOf(project)).toMatchObject({ complete: false, exitCode: 130 })
