@@ -1,5 +1,6 @@
 import { ArchimageError } from '../errors/error.ts'
 import { decodePath } from '../tar/path-bytes.ts'
+import { clean } from './clean.ts'
 import { compileGlob } from './glob.ts'
 import { compileGoRegexp } from './go-regexp.ts'
 
@@ -32,19 +33,6 @@ export interface IgnoreRules {
   ignores(path: string, parent: IgnoreState): boolean
   /** Whether an exception could apply to something below the ignored directory `path`. */
   mayKeepBelow(path: string): boolean
-}
-
-/** Go's path.Clean: "." for nothing, ".." resolved as far as there is something to resolve. */
-function clean(path: string): string {
-  const rooted = path.startsWith('/')
-  const out: string[] = []
-  for (const part of path.split('/')) {
-    if (part === '' || part === '.') continue
-    if (part !== '..') out.push(part)
-    else if (out.length > 0 && out.at(-1) !== '..') out.pop()
-    else if (!rooted) out.push('..')
-  }
-  return (rooted ? '/' : '') + out.join('/') || '.'
 }
 
 /**

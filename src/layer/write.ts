@@ -255,7 +255,8 @@ class LayerWriter {
   }
 }
 
-function tarEntry(path: string, entry: Entry): TarEntry {
+/** The header of an entry as a tar has it, without the bytes. */
+export function tarEntry(path: string, entry: Entry): TarEntry {
   const { type, mode, uid, gid, size, mtime, link, major, minor, xattrs, pax } = entry
   return {
     path,

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Entry } from '../layer/entry.ts'
+import { tarEntry } from '../layer/write.ts'
 import type { TarEntry } from '../tar/entry.ts'
 import { END_OF_ARCHIVE, encodeHeader, padding } from '../tar/writer.ts'
 import { gathered, TIME } from './archive.ts'
@@ -26,11 +27,11 @@ async function* rootChunks({ folder, tree }: Root, content: Roots['content']): A
     const path = prefix + inside
     const first = entry.inode === undefined ? undefined : inodes.get(entry.inode)
     if (first !== undefined) {
-      yield encodeHeader({ ...tarEntry(path, entry), type: 'hardlink', size: 0, link: first })
+      yield encodeHeader({ ...header(path, entry), type: 'hardlink', size: 0, link: first })
       continue
     }
     if (entry.inode !== undefined) inodes.set(entry.inode, path)
-    yield encodeHeader(tarEntry(path, entry))
+    yield encodeHeader(header(path, entry))
     if (entry.type !== 'file') continue
     yield* checked(inside, entry, content)
     yield END_OF_ARCHIVE.subarray(0, padding(entry.size))
@@ -39,20 +40,6 @@ async function* rootChunks({ folder, tree }: Root, content: Roots['content']): A
 }
 
 /** Without the PAX records of windows layers: they belong to layers, not to a tree of files. */
-function tarEntry(path: string, entry: Entry): TarEntry {
-  const { type, mode, uid, gid, size, mtime, link, major, minor, xattrs } = entry
-  return {
-    path,
-    type,
-    mode,
-    uid,
-    gid,
-    size,
-    mtime,
-    ...(link !== undefined && { link }),
-    ...((type === 'char' || type === 'block') && { major: major ?? 0, minor: minor ?? 0 }),
-    ...(xattrs !== undefined && {
-      xattrs: Object.fromEntries(Object.entries(xattrs).map(([key, value]) => [key, Buffer.from(value, 'base64')])),
-    }),
-  }
+function header(path: string, { pax: _, ...entry }: Entry): TarEntry {
+  return tarEntry(path, entry)
 }

@@ -1,5 +1,6 @@
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/ast.ts'
 import { expandWord } from '../dockerfile/expand.ts'
+import { findStage } from '../dockerfile/stages.ts'
 import { ArchimageError, isArchimageError, type Place } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { buildPlatform, formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts'
@@ -22,10 +23,8 @@ export function placeIn(dockerfile: Dockerfile, instruction: Pick<Instruction, '
 export function findTarget(dockerfile: Dockerfile, target: string | undefined): Stage {
   const { stages } = dockerfile
   if (target === undefined || target === '') return stages.at(-1)!
-  const wanted = target.toLowerCase()
-  const named = stages.findLast(stage => stage.name === wanted)
-  if (named) return named
-  if (/^\d+$/.test(target) && stages[Number(target)]) return stages[Number(target)]!
+  const found = findStage(dockerfile, target)
+  if (found) return found
   const names = stages.flatMap(stage => stage.name ?? [])
   throw new ArchimageError('DOCKERFILE_INVALID', `${dockerfile.file} has no stage "${target}"`, {
     hint:

@@ -1,5 +1,6 @@
 import type { AddInstruction, CopyInstruction, Dockerfile, Instruction, Stage } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
+import { baseStage, findStage } from '../dockerfile/stages.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { configPlatform, type ImageConfig } from '../oci/config.ts'
@@ -98,7 +99,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
     const wanted = from.platform ?? platform
     const replaced = await replacement(stage)
     // FROM wants a stage's name as it is kept, which is lower case.
-    const earlier = dockerfile.stages.findLast(other => other.index < stage.index && other.name === from.image)
+    const earlier = baseStage(dockerfile, stage, from.image)
     if (earlier && !replaced) {
       if ((await replacement(earlier))?.kind === 'directory') throw notAnImage(stage.from, from.image)
       const { state } = await stageAt(earlier.index)
@@ -203,7 +204,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       return stageSource(dockerfile.stages[index]!)
     }
     // Of several stages with one name the last of all is meant, also for a stage between them.
-    const found = dockerfile.stages.findLast(other => other.name === name.toLowerCase())
+    const found = findStage(dockerfile, name)
     if (found) {
       if (found.index >= stage.index) throw fail(`stage "${name}" must stand before this one to be copied from`)
       return stageSource(found)

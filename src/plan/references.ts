@@ -1,4 +1,5 @@
 import type { Dockerfile, Instruction } from '../dockerfile/ast.ts'
+import { baseStage, findStage } from '../dockerfile/stages.ts'
 import { normalizePlatform, type Platform } from '../oci/platform.ts'
 import { contextNames } from './context-names.ts'
 import { expandFrom, findTarget, globalArguments } from './from.ts'
@@ -46,16 +47,14 @@ export function imageUses(
     const from = expandFrom(stage, globals, dockerfile)
     const wanted = from.platform ?? platform
     if (stage.name !== undefined && replaced(stage.name)) return
-    const base = dockerfile.stages.findLast(other => other.index < index && other.name === from.image)
+    const base = baseStage(dockerfile, stage, from.image)
     if (base) visit(base.index)
     else if (from.image !== 'scratch' && !replaced(from.image))
       uses.push({ reference: from.image, platform: wanted, instruction: stage.from, how: 'from' })
     for (const instruction of stage.instructions) {
       const name = instruction.kind === 'copy' ? instruction.from : undefined
       if (name === undefined) continue
-      const earlier = /^\d+$/.test(name)
-        ? Number(name)
-        : dockerfile.stages.findLast(other => other.name === name.toLowerCase())?.index
+      const earlier = /^\d+$/.test(name) ? Number(name) : findStage(dockerfile, name)?.index
       if (earlier !== undefined) {
         if (earlier < index) visit(earlier)
       } else if (!replaced(name) && name !== 'scratch' && !name.includes('$'))
