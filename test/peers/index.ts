@@ -1,3 +1,4 @@
+export { busyboxFile, busyboxImages, busyboxRoot } from './busybox.ts'
 export { type BuildKit, startBuildKit } from './buildkit.ts'
 export { type Docker, startDocker } from './docker.ts'
 export { PEERS, type Peer, peer, peerCache, peerOrThrow, peerPath } from './locate.ts'

@@ -1,9 +1,10 @@
 import { test } from 'bun:test'
 import { readFileSync } from 'node:fs'
+import { hasBusybox } from './busybox.ts'
 import { type Peer, peer } from './locate.ts'
 
-/** What a test needs beside peers: root, or a kernel that runs foreign executables. */
-export type Need = Peer | 'root' | 'emulation'
+/** What a test needs beside peers: root, a kernel that runs foreign executables, or bases with a shell (busybox). */
+export type Need = Peer | 'root' | 'emulation' | 'busybox'
 
 type Body = () => void | Promise<void>
 type PeerTest = (name: string, body: Body, timeout?: number) => void
@@ -15,6 +16,7 @@ export function missing(needs: readonly Need[]): Need[] {
   return needs.filter(need => {
     if (need === 'root') return process.getuid?.() !== 0
     if (need === 'emulation') return !emulates()
+    if (need === 'busybox') return !hasBusybox()
     return peer(need) === undefined
   })
 }
