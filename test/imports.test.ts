@@ -18,12 +18,13 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   context: ['oci', 'tar', 'sys'],
   plan: ['project', 'dockerfile', 'context', 'oci', 'store'],
   emulation: ['oci', 'sys'],
+  sandbox: ['oci', 'sys'],
   manifests: ['oci', 'registry', 'store', 'transports'],
   verify: ['oci', 'store', 'registry', 'layer', 'transports'],
   attest: ['oci', 'layer', 'store'],
   engines: [
     ...['oci', 'tar', 'dockerfile', 'sys', 'layer', 'store', 'registry', 'transports', 'project', 'context', 'plan'],
-    ...['emulation', 'manifests', 'verify', 'attest'],
+    ...['emulation', 'sandbox', 'manifests', 'verify', 'attest'],
   ],
   run: [
     ...['plan', 'engines', 'transports', 'manifests', 'verify', 'attest', 'registry', 'store', 'oci'],

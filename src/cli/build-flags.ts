@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
 import { insecureOption, list, say, switchOrValue } from './command.ts'
+import { addStepFlags } from './step-flags.ts'
 
 /** Flags of docker buildx build that archimage refuses, each with the reason (DESIGN §5: never "unknown option"). */
 const REFUSED: readonly (readonly [flags: string, reason: string])[] = [
@@ -10,35 +11,16 @@ const REFUSED: readonly (readonly [flags: string, reason: string])[] = [
     'there is no cache to import: layers are found by their content in the store and in the registry',
   ],
   ['--cache-to <value>', 'there is no cache to export: an image that was pushed is found again by its content'],
+  ['--cgroup-parent <cgroup>', 'limits are set for each RUN step by itself: --resource'],
   ['--policy <value>', 'policies are not supported'],
   ['-D, --debug', 'use --progress plain to see every step'],
-]
-
-/** Flags that matter to RUN steps only. They change nothing for images without RUN, and those with RUN are refused. */
-const RUN_ONLY: readonly (readonly [flags: string, about: string])[] = [
-  ['--add-host <host:ip>', 'hosts file of RUN steps'],
-  ['--allow <entitlement>', 'privileges of RUN steps'],
-  ['--cgroup-parent <cgroup>', 'cgroup of RUN steps'],
-  ['--network <mode>', 'network of RUN steps'],
-  ['--resource <limit>', 'limits of RUN steps'],
-  ['--secret <spec>', 'secrets of RUN steps'],
-  ['--shm-size <bytes>', 'shared memory of RUN steps'],
-  ['--ssh <spec>', 'SSH agent of RUN steps'],
-  ['--ulimit <ulimit>', 'limits of RUN steps'],
 ]
 
 /** Flags of docker build that buildx takes and ignores; so do we. */
 const IGNORED: readonly string[] = [
   '--compress',
-  '--cpu-period <value>',
-  '--cpu-quota <value>',
-  '--cpu-shares <value>',
-  '--cpuset-cpus <value>',
-  '--cpuset-mems <value>',
   '--force-rm',
   '--isolation <value>',
-  '--memory <value>',
-  '--memory-swap <value>',
   '--rm',
   '--security-opt <value>',
   '--squash',
@@ -62,7 +44,7 @@ export function addBuildFlags(program: Command): Command {
     .option('--metadata-file <file>', 'write digests as JSON')
     .option('--iidfile <file>', 'write the digest of the image')
     .option('--no-cache', 'build although nothing changed')
-    .addOption(list('--no-cache-filter <stages>', 'the same for some stages; every stage is built again'))
+    .addOption(list('--no-cache-filter <stages>', 'run the steps of these stages again'))
     .option('--force', 'the same as --no-cache')
     .option('--pull', 'look every base up in its registry, never take the last known one')
     .option('--offline', 'use no network')
@@ -98,9 +80,9 @@ export function addBuildFlags(program: Command): Command {
     .addOption(list('--attest <value>', '').hideHelp())
     .addOption(new Option('--provenance <value>').hideHelp())
     .addOption(new Option('--sbom <value>').hideHelp())
+  addStepFlags(program)
   for (const [flags, reason] of REFUSED) program.addOption(new Option(flags, reason).hideHelp())
   for (const flags of IGNORED) program.addOption(new Option(flags).hideHelp())
-  for (const [flags, about] of RUN_ONLY) program.addOption(list(flags, about).hideHelp())
   return program
 }
 

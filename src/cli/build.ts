@@ -74,7 +74,7 @@ export async function buildProject(
   const services = selectServices(project, names)
   const platforms = platformsFor ?? platformsOf(project, services, askedPlatforms(options))
   const pushing = withPush(options, outputs)
-  const settings = settingsOf(pushing, outputs.choice, dockerfiles)
+  const settings = settingsOf(pushing, outputs.choice, directory, dockerfiles)
   const byDigest = outputs.list.some(output => output.pushByDigest)
   const request = requestOf(project, services, platforms, pushing, settings)
   return execute({ ...request, ...(byDigest ? { byDigest } : {}) }, pushing, outputs, signal, project.root)
@@ -98,7 +98,7 @@ async function buildPath(
     throw new ArchimageError('USAGE', '--push needs a name to push to', {
       hint: 'archimage build --push -t registry.example.com/team/app:1.0 .',
     })
-  const { settings, indexAnnotations } = settingsOf(pushing, outputs.choice, dockerfiles)
+  const { settings, indexAnnotations } = settingsOf(pushing, outputs.choice, directory, dockerfiles)
   const byDigest = outputs.list.some(output => output.pushByDigest)
   const service = project.services[0]!
   return execute(

@@ -33,7 +33,7 @@ export async function run(invocation: Invocation): Promise<number> {
     services,
     platformsOf(project, services, askedPlatforms(options)),
     { ...options, push: false },
-    settingsOf(options, { exclude: [] }),
+    settingsOf(options, { exclude: [] }, directory),
   )
   const tools = open(options, say)
   try {

@@ -12,6 +12,7 @@ import { archImageName } from '../project/references.ts'
 import type { CellSettings } from '../run/prepare.ts'
 import { projectRequest } from '../run/request.ts'
 import type { RunRequest } from '../run/run.ts'
+import { stepFlags } from './step-flags.ts'
 
 export type Options = Readonly<Record<string, unknown>>
 
@@ -92,6 +93,7 @@ export interface OutputChoice {
 export function settingsOf(
   options: Options,
   output: OutputChoice,
+  directory: string,
   dockerfiles: ReadonlyMap<string, Uint8Array> = new Map(),
 ): Settings {
   const given = annotations(strings(options['annotation']))
@@ -115,6 +117,7 @@ export function settingsOf(
   const args = pairs(strings(options['buildArg']), '--build-arg', true)
   const timestamps = options['timestamps'] as Timestamps | undefined
   const moment = 'SOURCE_DATE_EPOCH' in args ? parseSourceDateEpoch(args['SOURCE_DATE_EPOCH']) : epoch
+  const { policy, settings: steps, proxies } = stepFlags(options, directory)
   return {
     indexAnnotations: index,
     settings: {
@@ -127,6 +130,7 @@ export function settingsOf(
       labels: pairs(strings(options['label']), '--label', false),
       annotations: manifest,
       ...(typeof options['target'] === 'string' ? { target: options['target'] } : {}),
+      ...{ policy, steps, proxies },
       exclude: ['.archimage', ...output.exclude],
       dockerfiles,
     },
@@ -263,7 +267,7 @@ export function runFlags(
   return {
     ...(typeof options['jobs'] === 'number' ? { jobs: options['jobs'] } : {}),
     failFast: options['failFast'] === true,
-    force: options['force'] === true || options['cache'] === false || strings(options['cacheFilter']).length > 0,
+    force: options['force'] === true || options['cache'] === false,
     pull: options['pull'] === true,
     offline: options['offline'] === true,
     push: options['push'] === true,

@@ -1,6 +1,7 @@
 import { didYouMean } from '../errors/suggest.ts'
 import { parseCsvLine } from './csv.ts'
 import { type Fail, quoted } from './fault.ts'
+import { parseSize } from './size.ts'
 
 export type MountType = 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh'
 export type MountSharing = 'shared' | 'private' | 'locked'
@@ -185,12 +186,4 @@ function parseUnsigned(text: string, base: 8 | 10): number | undefined {
   if (!(base === 8 ? /^[0-7]+$/ : /^\d+$/).test(text)) return undefined
   const value = Number.parseInt(text, base)
   return value < 2 ** 32 ? value : undefined
-}
-
-/** `64m`, `1.5GiB`, `1024`: bytes, in powers of 1024. */
-function parseSize(text: string): number | undefined {
-  const match = /^\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text)
-  if (match === null) return undefined
-  const size = Math.trunc(Number(match[1]) * 1024 ** (match[2] ? 'kmgtp'.indexOf(match[2].toLowerCase()) + 1 : 0))
-  return size < 2 ** 63 ? size : undefined
 }

@@ -17,8 +17,13 @@ export interface StageOptions {
 export function findStage(dockerfile: Dockerfile, nameOrIndex: string | number): Stage | undefined {
   if (typeof nameOrIndex === 'number') return dockerfile.stages[nameOrIndex]
   if (/^\d+$/.test(nameOrIndex)) return dockerfile.stages[Number(nameOrIndex)]
-  const name = nameOrIndex.toLowerCase()
-  return dockerfile.stages.findLast(stage => stage.name === name)
+  return stageNamed(dockerfile, nameOrIndex)
+}
+
+/** A stage by name, in any case; of several the last. Mounts know stages by name only. */
+export function stageNamed(dockerfile: Dockerfile, name: string): Stage | undefined {
+  const lower = name.toLowerCase()
+  return dockerfile.stages.findLast(stage => stage.name === lower)
 }
 
 /** The stage that `--target` names, or the last one. Throws USAGE with a suggestion. */
@@ -72,8 +77,7 @@ export function copySource(dockerfile: Dockerfile, copy: CopyInstruction): Stage
 export function mountSources(dockerfile: Dockerfile, run: RunInstruction): readonly Stage[] {
   return run.mounts.flatMap(raw => {
     const from = mountFrom(raw, (message, hint) => invalid(dockerfile, run.range, message, hint))
-    const name = from?.toLowerCase()
-    return (name && dockerfile.stages.findLast(stage => stage.name === name)) || []
+    return (from !== undefined && stageNamed(dockerfile, from)) || []
   })
 }
 

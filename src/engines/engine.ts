@@ -7,6 +7,7 @@ import type { Service } from '../project/project.ts'
 import type { Emit } from '../run/events.ts'
 import type { Store } from '../store/store.ts'
 import type { TimePolicy } from './native/times.ts'
+import type { StepSettings } from './steps.ts'
 
 export interface BuildOptions {
   readonly docker: boolean
@@ -26,6 +27,9 @@ export interface Cell {
   /** Named contexts that are directories. */
   readonly directories: ReadonlyMap<string, ContextView>
   readonly options: BuildOptions
+  readonly steps: StepSettings
+  /** `NAME=value`: variables of proxies for RUN steps, no part of any key. */
+  readonly proxies: readonly string[]
 }
 
 /** What a build may use of the run that it is part of. */

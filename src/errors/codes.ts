@@ -13,6 +13,7 @@ export const CODES = {
   SERVICE_CYCLE: { exit: 2, about: 'services need each other in a circle' },
   DOCKERFILE_INVALID: { exit: 2, about: 'a Dockerfile is wrong' },
   UNSUPPORTED: { exit: 2, about: 'something that archimage does not do, said by name' },
+  NOT_ALLOWED: { exit: 2, about: 'a step asks for a privilege that the command line does not give' },
   CONFIG_INVALID: { exit: 2, about: 'a configuration file of this machine is wrong' },
   // the work itself
   DIGEST_INVALID: { exit: 1, about: 'a digest is not well formed' },

@@ -4,7 +4,7 @@ import type { Entry } from '../layer/entry.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { CopyOp } from './lowered.ts'
 import type { SourceTree } from './source-tree.ts'
-import { findSources, type SourceMatch } from './sources.ts'
+import { findMounted, findSources, type SourceMatch } from './sources.ts'
 
 export interface Found {
   readonly matches: readonly SourceMatch[]
@@ -67,6 +67,17 @@ export class ContextView implements SourceTree {
       const matches = findSources(op, this)
       found = { matches, digest: digestOf(matches, this.times) }
       this.found.set(key, found)
+    }
+    return found
+  }
+
+  /** What a mount of `path` shows. Its times never count: what a step makes of them is its own business. */
+  mounted(path: string): Found {
+    let found = this.found.get(path)
+    if (!found) {
+      const matches = [findMounted(path, this)]
+      found = { matches, digest: digestOf(matches, false) }
+      this.found.set(path, found)
     }
     return found
   }

@@ -5,6 +5,7 @@ import type {
   CopyInstruction,
   Dockerfile,
   Instruction,
+  RunInstruction,
 } from '../dockerfile/ast.ts'
 import { expandWord, expandWords } from '../dockerfile/expand.ts'
 import { instructionLabel } from '../dockerfile/label.ts'
@@ -15,12 +16,13 @@ import { exposedPorts } from './expose.ts'
 import { placeIn } from './from.ts'
 import { goQuoteList } from './go-format.ts'
 import { healthcheck, healthText } from './health.ts'
-import type { CopySource, Op, RunOp } from './lowered.ts'
+import type { CopySource, Op } from './lowered.ts'
 import { needsNames } from './owner-number.ts'
 import { joinWorkdir } from './paths.ts'
 import { clean } from './posix.ts'
+import { runOp, type StepPolicy, shellOf } from './run-op.ts'
 import { isSignal } from './signals.ts'
-import { type StageState, setVariable } from './stage-state.ts'
+import { type StageState, setEnvironment, setVariable } from './stage-state.ts'
 
 const HISTORY_COMMENT = 'buildkit.dockerfile.v0'
 
@@ -36,6 +38,10 @@ export interface Scope {
   readonly warnings: string[]
   /** Where COPY and ADD take their files from. */
   readonly source: (instruction: CopyInstruction | AddInstruction) => Promise<CopySource>
+  /** The stage, image or named context that a mount of a RUN names. */
+  readonly mountSource: (name: string, instruction: RunInstruction) => Promise<CopySource>
+  /** What the command line says of RUN steps. */
+  readonly steps: StepPolicy
 }
 
 /**
@@ -160,17 +166,16 @@ export async function applyInstruction(
       return write(op, copyHistory(op, dest))
     }
     case 'run': {
-      const args = commandArgs(instruction.command, state)
-      const op: RunOp = {
-        kind: 'run',
-        instruction,
-        args,
-        env: [...state.env].map(([key, value]) => `${key}=${value}`),
-        workdir: state.config.WorkingDir ?? '/',
-        user: state.config.User ?? '',
+      const fail = (message: string, hint?: string): ArchimageError =>
+        failure(scope.dockerfile, instruction, message, hint)
+      const op = await runOp(instruction, state, {
+        ...scope,
+        file: scope.dockerfile.file,
+        word,
+        fail,
         ...placed(instruction),
-      }
-      return write(op, `RUN ${[...seenArguments(state), ...args].join(' ')} # buildkit`)
+      })
+      return write(op, `RUN ${[...seenArguments(state), ...op.args].join(' ')} # buildkit`)
     }
   }
 
@@ -206,6 +211,9 @@ function addHistory(state: StageState, { created }: Scope, text: string, layer: 
   state.history.push(layer ? entry : { ...entry, empty_layer: true })
 }
 
+/** Arguments that speak to the builder only. */
+const NO_VARIABLES = new Set(['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE'])
+
 /** ARG: --build-arg, else its own default, else the global value; gives the words of its history. */
 function declare(
   instruction: ArgInstruction,
@@ -215,7 +223,7 @@ function declare(
 ): string[] {
   return instruction.args.map(({ key, value }) => {
     const result = Object.hasOwn(args, key) ? args[key] : value === undefined ? globals.get(key) : word(value)
-    if (result !== undefined) state.env.set(key, result)
+    if (result !== undefined && !NO_VARIABLES.has(key)) setEnvironment(state, key, result)
     state.args.set(key, result)
     return result === undefined ? key : `${key}=${result}`
   })
@@ -228,13 +236,7 @@ function seenArguments(state: StageState): string[] {
 }
 
 function commandArgs(command: Command, state: StageState): readonly string[] {
-  if (command.form === 'exec') return command.args
-  const shell = state.config.Shell?.length
-    ? state.config.Shell
-    : state.platform.os === 'windows'
-      ? ['cmd', '/S', '/C']
-      : ['/bin/sh', '-c']
-  return [...shell, command.text]
+  return command.form === 'exec' ? command.args : [...shellOf(state), command.text]
 }
 
 function placed(instruction: Instruction): Pick<Op, 'line' | 'range' | 'label'> {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { BaseImage, CopySource, Lowered, Op } from './lowered.ts'
+import type { BaseImage, CopyOp, CopySource, Lowered, Op, RunMount, RunOp } from './lowered.ts'
 
 /** Raised when anything about how bytes come out of a Dockerfile changes (DESIGN §4: bytes have a format version). */
 export const FORMAT = 2
@@ -13,14 +13,31 @@ export interface KeyOptions {
   readonly annotations: Readonly<Record<string, string>>
 }
 
+/** What an instruction reads of the build context, or of a named directory. */
+export type FileUse =
+  | { readonly op: CopyOp; readonly from: CopySource }
+  | { readonly op: RunOp; readonly from: CopySource; readonly path: string }
+
+/** The places where an instruction looks into contexts. */
+export function fileUses(op: Op): FileUse[] {
+  const inContext = ({ kind }: CopySource): boolean => kind === 'context' || kind === 'directory'
+  if (op.kind === 'copy') return inContext(op.from) && op.sources.length > 0 ? [{ op, from: op.from }] : []
+  if (op.kind !== 'run') return []
+  return op.mounts.flatMap(mount =>
+    (mount.kind === 'bind' || mount.kind === 'cache') && inContext(mount.from)
+      ? [{ op, from: mount.from, path: mount.path }]
+      : [],
+  )
+}
+
 /**
- * The key of a cell: the same key, the same image (DESIGN §4, steps are cached by content). `context` gives the digest of
- * what a COPY finds in the build context (or a named directory). Parts are kept so that a rebuild can say what changed.
+ * The key of a cell: the same key, the same image (DESIGN §4, steps are cached by content). `files` gives the digest of
+ * what an instruction finds in the build context (or a named directory). Parts are kept so that a rebuild can say what changed.
  */
 export function cellKey(
   lowered: Lowered,
   options: KeyOptions,
-  context: (op: Op & { readonly kind: 'copy' }) => string,
+  files: (use: FileUse) => string,
 ): { readonly key: string; readonly parts: Readonly<Record<string, string>> } {
   const parts: Record<string, string> = {
     format: String(FORMAT),
@@ -39,8 +56,8 @@ export function cellKey(
       base.kind === 'image' ? imageText(base.image) : base.kind === 'stage' ? `stage ${base.stage}` : 'scratch'
     for (const [i, op] of stage.ops.entries()) {
       parts[`${index}.${i} ${op.label}`] = opText(op)
-      if (op.kind === 'copy' && (op.from.kind === 'context' || op.from.kind === 'directory') && op.sources.length > 0)
-        parts[`${index}.${i} files of ${op.label}`] = context(op)
+      const uses = fileUses(op)
+      if (uses.length > 0) parts[`${index}.${i} files of ${op.label}`] = uses.map(files).join()
     }
   }
   const hash = createHash('sha256')
@@ -64,8 +81,16 @@ function sourceText(source: CopySource): unknown {
 function opText(op: Op): string {
   const { line: _line, range: _range, label: _label, ...rest } = op
   if (op.kind === 'copy') return JSON.stringify({ ...rest, from: sourceText(op.from) })
-  if (op.kind === 'run') return JSON.stringify({ ...rest, instruction: op.instruction.original })
+  if (op.kind === 'run') return JSON.stringify({ ...rest, mounts: op.mounts.map(mountText) })
   return JSON.stringify(rest)
+}
+
+/** A cache mount's name decides where it lies, never what a step finds in it. */
+function mountText(mount: RunMount): unknown {
+  if (mount.kind === 'bind') return { ...mount, from: sourceText(mount.from) }
+  if (mount.kind !== 'cache') return mount
+  const { id: _, sharing: __, ...rest } = mount
+  return { ...rest, from: sourceText(mount.from) }
 }
 
 /** Why a cell is built though an earlier record exists: the first parts that differ, in words. */

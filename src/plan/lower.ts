@@ -1,6 +1,13 @@
-import type { AddInstruction, CopyInstruction, Dockerfile, Instruction, Stage } from '../dockerfile/ast.ts'
+import type {
+  AddInstruction,
+  CopyInstruction,
+  Dockerfile,
+  Instruction,
+  RunInstruction,
+  Stage,
+} from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
-import { baseStage, findStage } from '../dockerfile/stages.ts'
+import { baseStage, findStage, stageNamed } from '../dockerfile/stages.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { configPlatform, type ImageConfig } from '../oci/config.ts'
@@ -10,6 +17,7 @@ import { expandFrom, findTarget, globalArguments, placeIn } from './from.ts'
 import { applyInstruction, failure, type Scope } from './instructions.ts'
 import type { BaseImage, CopySource, Lowered, LoweredStage, Op } from './lowered.ts'
 import { withResultConfig } from './result-config.ts'
+import { NO_PRIVILEGES, type StepPolicy } from './run-op.ts'
 import { begin, imageState, type StageState, scratchState, stateUpon } from './stage-state.ts'
 
 /** Times that stand for no time: `created` and history (DESIGN §4). */
@@ -28,6 +36,8 @@ export interface LowerInput {
   readonly labels: Readonly<Record<string, string>>
   /** SOURCE_DATE_EPOCH in seconds. */
   readonly epoch?: number
+  /** What the command line says of RUN steps; nothing when it is not given. */
+  readonly steps?: StepPolicy
   /** Why the last stage may be of another platform. */
   readonly platformException?: string
   /** The image that a reference names, for a platform. Throws when there is none. */
@@ -154,7 +164,12 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       globals,
       created,
       warnings,
+      steps: input.steps ?? NO_PRIVILEGES,
       source: instruction => copySource(instruction, stage),
+      mountSource: (name, instruction) => {
+        const found = stageNamed(dockerfile, name)
+        return found ? earlier(found, stage, instruction) : foreign(name, stage, instruction)
+      },
     }
     if (!(await replacement(stage))) {
       begin(state)
@@ -205,15 +220,21 @@ export async function lower(input: LowerInput): Promise<Lowered> {
     }
     // Of several stages with one name the last of all is meant, also for a stage between them.
     const found = findStage(dockerfile, name)
-    if (found) {
-      if (found.index >= stage.index) throw fail(`stage "${name}" must stand before this one to be copied from`)
-      return stageSource(found)
-    }
-    // BuildKit takes images for the target's platform here, whatever the stage's own is.
+    return found ? earlier(found, stage, instruction) : foreign(name, stage, instruction)
+  }
+
+  async function earlier(found: Stage, stage: Stage, by: CopyInstruction | RunInstruction): Promise<CopySource> {
+    if (found.index < stage.index) return stageSource(found)
+    const use = by.kind === 'copy' ? 'copied from' : 'mounted'
+    throw failure(dockerfile, by, `stage "${found.name}" must stand before this one to be ${use}`)
+  }
+
+  /** A named context, or an image. BuildKit takes images for the target's platform here, whatever the stage's own is. */
+  async function foreign(name: string, stage: Stage, by: CopyInstruction | RunInstruction): Promise<CopySource> {
     const context = await namedContext(name, platform)
     if (context) return context
     if (name === 'scratch') return { kind: 'scratch' }
-    const image = await imageFor(name, platform, instruction, stage.index)
+    const image = await imageFor(name, platform, by, stage.index)
     bases.push(image)
     return { kind: 'image', image }
   }

@@ -1,4 +1,5 @@
-import type { Instruction, Range } from '../dockerfile/ast.ts'
+import type { Range } from '../dockerfile/ast.ts'
+import type { MountSharing } from '../dockerfile/mounts.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import type { Platform } from '../oci/platform.ts'
@@ -18,7 +19,7 @@ export interface BaseImage {
   readonly repository?: string
 }
 
-/** Where COPY and ADD take their files from. */
+/** Where COPY, ADD and mounts take their files from. */
 export type CopySource =
   /** `COPY --from=scratch`: an empty folder. */
   | { readonly kind: 'scratch' }
@@ -57,15 +58,68 @@ export interface WorkdirOp extends OpBase {
   readonly user: string
 }
 
-/** A RUN step; what an engine needs to run it. */
+interface MountPlace {
+  /** Absolute, cleaned. */
+  readonly target: string
+}
+
+/** Who a file in the step belongs to. */
+interface MountOwner {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** What one `RUN --mount`, or a heredoc that is run as a file, puts into the root of a step. */
+export type RunMount =
+  | (MountPlace & {
+      readonly kind: 'bind'
+      readonly from: CopySource
+      /** In the source, absolute. */
+      readonly path: string
+      /** Otherwise the step may write there, and what it writes is dropped. */
+      readonly readOnly: boolean
+    })
+  | (MountPlace & {
+      readonly kind: 'cache'
+      readonly id: string
+      readonly sharing: MountSharing
+      /** What a new directory begins with. */
+      readonly from: CopySource
+      readonly path: string
+      readonly owner?: MountOwner
+      readonly readOnly: boolean
+    })
+  | (MountPlace & { readonly kind: 'tmpfs'; readonly size?: number })
+  /** A file at `target`, a variable, or both. */
+  | ({
+      readonly kind: 'secret'
+      readonly id: string
+      readonly target?: string
+      readonly env?: string
+      readonly required: boolean
+    } & MountOwner)
+  | (MountPlace & { readonly kind: 'ssh'; readonly id: string; readonly required: boolean } & MountOwner)
+  /** The script of a heredoc that begins with `#!`. */
+  | (MountPlace & { readonly kind: 'script'; readonly content: string })
+
+/** A RUN step with every word expanded. Values of secrets, proxies and limits are no part of it. */
 export interface RunOp extends OpBase {
   readonly kind: 'run'
-  readonly instruction: Instruction & { readonly kind: 'run' }
   readonly args: readonly string[]
+  /** `NAME=value`, in the order that BuildKit gives. */
   readonly env: readonly string[]
-  readonly workdir: string
+  readonly cwd: string
   readonly user: string
+  /** Parents before what is mounted inside them. */
+  readonly mounts: readonly RunMount[]
+  readonly network: StepNetwork
+  /** `RUN --security=insecure`. */
+  readonly insecure: boolean
+  readonly hostname: string
 }
+
+export type StepNetwork = 'default' | 'none' | 'host'
 
 export type Op = CopyOp | WorkdirOp | RunOp
 

@@ -1,5 +1,7 @@
-import type { Dockerfile, Instruction } from '../dockerfile/ast.ts'
-import { baseStage, findStage } from '../dockerfile/stages.ts'
+import type { Dockerfile, Instruction, Stage } from '../dockerfile/ast.ts'
+import { invalid } from '../dockerfile/fault.ts'
+import { mountFrom } from '../dockerfile/mounts.ts'
+import { baseStage, findStage, stageNamed } from '../dockerfile/stages.ts'
 import { normalizePlatform, type Platform } from '../oci/platform.ts'
 import { contextNames } from './context-names.ts'
 import { expandFrom, findTarget, globalArguments } from './from.ts'
@@ -11,11 +13,11 @@ export interface ImageUse {
   /** The platform that is wanted of it. */
   readonly platform: Platform
   readonly instruction: Instruction
-  readonly how: 'from' | 'copy'
+  readonly how: 'from' | 'copy' | 'mount'
 }
 
 /**
- * The images, not stages, that the target of a Dockerfile builds upon or copies from, for one platform. Looks at nothing
+ * The images, not stages, that the target of a Dockerfile builds upon, copies from or mounts, for one platform. Looks at nothing
  * outside the Dockerfile; triggers of bases (ONBUILD) are not known here.
  */
 export function imageUses(
@@ -52,13 +54,29 @@ export function imageUses(
     else if (from.image !== 'scratch' && !replaced(from.image))
       uses.push({ reference: from.image, platform: wanted, instruction: stage.from, how: 'from' })
     for (const instruction of stage.instructions) {
-      const name = instruction.kind === 'copy' ? instruction.from : undefined
-      if (name === undefined) continue
-      const earlier = /^\d+$/.test(name) ? Number(name) : findStage(dockerfile, name)?.index
-      if (earlier !== undefined) {
-        if (earlier < index) visit(earlier)
-      } else if (!replaced(name) && name !== 'scratch' && !name.includes('$'))
-        uses.push({ reference: name, platform, instruction, how: 'copy' })
+      if (instruction.kind === 'copy' && instruction.from !== undefined) {
+        const { from } = instruction
+        const index = /^\d+$/.test(from) ? Number(from) : findStage(dockerfile, from)?.index
+        use(from, index, instruction, 'copy', stage)
+      }
+      if (instruction.kind === 'run')
+        for (const raw of instruction.mounts) {
+          const from = mountFrom(raw, (message, hint) => invalid(dockerfile, instruction.range, message, hint))
+          if (from !== undefined) use(from, stageNamed(dockerfile, from)?.index, instruction, 'mount', stage)
+        }
     }
+  }
+
+  function use(
+    name: string,
+    earlier: number | undefined,
+    instruction: Instruction,
+    how: 'copy' | 'mount',
+    stage: Stage,
+  ): void {
+    if (earlier !== undefined) {
+      if (earlier < stage.index) visit(earlier)
+    } else if (!replaced(name) && name !== 'scratch' && !name.includes('$'))
+      uses.push({ reference: name, platform, instruction, how })
   }
 }

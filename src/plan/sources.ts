@@ -52,6 +52,11 @@ function isDirectory(path: string, tree: SourceTree): boolean {
   return resolveLinks(tree, path).entry?.type === 'dir'
 }
 
+/** What a mount shows of a source: one path, taken literally, with everything below it. Throws NOT_FOUND. */
+export function findMounted(path: string, tree: SourceTree): SourceMatch {
+  return one({ excludes: [] }, path.slice(1), path, tree, undefined)
+}
+
 /** The paths (without leading slash) that a cleaned absolute source matches. */
 function matches(path: string, tree: SourceTree): string[] {
   const parts = path.split('/').filter(Boolean)
@@ -80,7 +85,13 @@ function matches(path: string, tree: SourceTree): string[] {
   return level
 }
 
-function one(op: CopyOp, path: string, source: string, tree: SourceTree, include: string | undefined): SourceMatch {
+function one(
+  op: Pick<CopyOp, 'excludes'>,
+  path: string,
+  source: string,
+  tree: SourceTree,
+  include: string | undefined,
+): SourceMatch {
   const followed = resolveLinks(tree, path)
   if (!followed.entry) throw missing(source, `/${path}`, tree)
   const entry = withDigest(followed.path, followed.entry, tree)

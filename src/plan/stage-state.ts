@@ -81,7 +81,7 @@ export function begin(state: StageState): void {
   const env = state.config.Env ?? []
   if (os !== 'windows' && !env.some(pair => splitPair(pair)[0] === 'PATH'))
     state.config = { ...state.config, Env: [...env, `PATH=${DEFAULT_PATH}`] }
-  for (const pair of state.config.Env ?? []) state.env.set(...splitPair(pair))
+  for (const pair of state.config.Env ?? []) setEnvironment(state, ...splitPair(pair))
   const folder = state.config.WorkingDir
   if (folder) state.config = { ...state.config, WorkingDir: joinWorkdir(folder, folder, os) }
 }
@@ -90,6 +90,12 @@ export function setVariable(state: StageState, key: string, value: string): void
   const env = state.config.Env ?? []
   const index = env.findIndex(pair => splitPair(pair)[0] === key)
   state.config = { ...state.config, Env: index < 0 ? [...env, `${key}=${value}`] : env.with(index, `${key}=${value}`) }
+  setEnvironment(state, key, value)
+}
+
+/** A variable that is set again goes to the end, which is where BuildKit's steps see it. */
+export function setEnvironment(state: StageState, key: string, value: string): void {
+  state.env.delete(key)
   state.env.set(key, value)
 }
 

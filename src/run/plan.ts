@@ -63,10 +63,11 @@ export async function planRun(
       )
       for (const warning of prepared.warnings) warnings.add(warning)
       refuseRun(prepared.cell)
-      const found = request.force ? undefined : recordedImage(prepared.key, tools.store, blobs)
+      const force = request.force || prepared.fresh
+      const found = force ? undefined : recordedImage(prepared.key, tools.store, blobs)
       const last = lastBuild(request.project.root, cell.id, tools.store)
       if (found) known.set(cell.id, found.manifest)
-      const why = whyBuilt(request.force, last, prepared)
+      const why = whyBuilt(force, last, prepared)
       const same = cell.service.prebuild === undefined ? 'nothing changed' : 'nothing changed; prebuild runs first'
       const fallback = prepared.fallback === undefined ? {} : { fallback: prepared.fallback }
       cells.push({ ...common, action: found ? 'unchanged' : 'build', reason: found ? same : why, ...fallback })

@@ -7,15 +7,18 @@ import type { Dockerfile } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
 import type { BuildOptions, Cell } from '../engines/engine.ts'
 import type { TimePolicy } from '../engines/native/times.ts'
+import { isFresh, type StepSettings } from '../engines/steps.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
 import { ContextView } from '../plan/context-view.ts'
 import type { PlannedCell } from '../plan/graph.ts'
-import { cellKey } from '../plan/key.ts'
+import { cellKey, type FileUse, fileUses } from '../plan/key.ts'
 import { lower, type NamedContext } from '../plan/lower.ts'
-import type { CopyOp, Lowered } from '../plan/lowered.ts'
+import type { Lowered } from '../plan/lowered.ts'
+import { proxyVariables, withProxies } from '../plan/proxies.ts'
+import type { StepPolicy } from '../plan/run-op.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { imageName, matchServiceReference } from '../project/references.ts'
 import type { Store } from '../store/store.ts'
@@ -38,6 +41,11 @@ export interface CellSettings {
   readonly labels: Readonly<Record<string, string>>
   readonly annotations: Readonly<Record<string, string>>
   readonly target?: string
+  /** What RUN steps are given beside what the Dockerfile says. */
+  readonly policy: StepPolicy
+  readonly steps: StepSettings
+  /** Build arguments that docker's configuration gives to every build. */
+  readonly proxies: Readonly<Record<string, string>>
   /** Paths that are never part of a context: what the run itself writes. */
   readonly exclude: readonly string[]
   /** The Dockerfile's text when it does not come from a file (standard input), by path. */
@@ -52,6 +60,8 @@ export interface Prepared {
   readonly parts: Readonly<Record<string, string>>
   readonly warnings: readonly string[]
   readonly fallback?: string
+  /** A stage of it shall run again (`--no-cache-filter`): what is known of the image does not count. */
+  readonly fresh: boolean
 }
 
 /** Reads Dockerfiles and contexts once per run and turns planned cells into cells that an engine can build. */
@@ -83,12 +93,13 @@ export class Preparation {
   }
 
   args(service: Service): Readonly<Record<string, string>> {
-    const { epoch } = this.settings
-    return {
+    const { epoch, proxies } = this.settings
+    const args = {
       ...service.args,
       ...(epoch === undefined ? {} : { SOURCE_DATE_EPOCH: String(epoch) }),
       ...this.settings.args,
     }
+    return withProxies(args, proxies)
   }
 
   /** Lowers the Dockerfile and computes the key. `upstream` has the images of the cells that this one needs. */
@@ -100,10 +111,12 @@ export class Preparation {
     const { settings } = this
     const times = buildTimes(settings.timestamps ?? service.timestamps, settings.epoch, service.context)
     const target = settings.target ?? service.target
+    const args = this.args(service)
     const lowered = await lower({
       dockerfile,
       platform,
-      args: this.args(service),
+      args,
+      steps: settings.policy,
       labels: { ...service.labels, ...settings.labels },
       ...(target === undefined ? {} : { target }),
       ...(times.fixed === undefined ? {} : { epoch: times.fixed }),
@@ -115,8 +128,9 @@ export class Preparation {
     const directories = new Map<string, ContextView>()
     for (const stage of lowered.stages.values())
       for (const op of stage.ops)
-        if (op.kind === 'copy' && op.from.kind === 'directory')
-          directories.set(op.from.path, this.view(op.from.path, undefined, service, times.mode === 'keep'))
+        for (const { from } of fileUses(op))
+          if (from.kind === 'directory')
+            directories.set(from.path, this.view(from.path, undefined, service, times.mode === 'keep'))
     const options: BuildOptions = {
       docker: settings.docker,
       compression: settings.compression,
@@ -125,11 +139,12 @@ export class Preparation {
       ...(settings.level === undefined ? {} : { level: settings.level }),
       ...(settings.workers === undefined ? {} : { workers: settings.workers }),
     }
-    const files = (op: CopyOp): string => {
+    const files = (use: FileUse): string => {
+      const view = use.from.kind === 'directory' ? directories.get(use.from.path)! : context
       try {
-        return (op.from.kind === 'directory' ? directories.get(op.from.path)! : context).find(op).digest
+        return ('path' in use ? view.mounted(use.path) : view.find(use.op)).digest
       } catch (error) {
-        throw placedAt(error, dockerfile.file, op)
+        throw placedAt(error, dockerfile.file, use.op)
       }
     }
     const { key, parts } = cellKey(
@@ -145,11 +160,15 @@ export class Preparation {
     )
     const lowerVariant = lowered.bases.find(base => !base.exact)
     return {
-      cell: { service, platform, lowered, context, directories, options },
+      cell: {
+        ...{ service, platform, lowered, context, directories, options },
+        ...{ steps: settings.steps, proxies: proxyVariables(args) },
+      },
       key,
       parts,
       warnings: [...lowered.warnings, ...exception(service, platform, lowered)],
       ...(lowerVariant ? { fallback: formatPlatform(lowerVariant.platform) } : {}),
+      fresh: [...lowered.stages.values()].some(stage => isFresh(stage, settings.steps)),
     }
   }
 

@@ -1,4 +1,6 @@
+import { NO_SETTINGS } from '../engines/steps.ts'
 import { parseReference } from '../oci/reference.ts'
+import { NO_PRIVILEGES } from '../plan/run-op.ts'
 import type { Project } from '../project/project.ts'
 import { serviceReferences } from '../project/references.ts'
 import type { RunRequest } from './run.ts'
@@ -18,6 +20,9 @@ export function projectRequest(project: Project, more: Partial<RunRequest> = {})
       args: {},
       labels: {},
       annotations: {},
+      policy: NO_PRIVILEGES,
+      steps: NO_SETTINGS,
+      proxies: {},
       exclude: ['.archimage'],
       dockerfiles: new Map(),
     },

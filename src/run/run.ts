@@ -237,7 +237,8 @@ class Run {
     const { key, parts } = prepared
     const last = lastBuild(root, cell.id, store)
     const fallback = prepared.fallback === undefined ? {} : { fallback: prepared.fallback }
-    const known = this.request.force ? undefined : recordedImage(key, store, this.blobs)
+    const force = this.request.force || prepared.fresh
+    const known = force ? undefined : recordedImage(key, store, this.blobs)
     if (known) {
       recordLast(root, cell.id, { key, parts }, store)
       const reason = last === undefined || last.key === key ? 'nothing changed' : 'the same as an earlier build'
@@ -251,7 +252,7 @@ class Run {
     })
     const record = recordImage(key, manifest, store)
     recordLast(root, cell.id, { key, parts }, store)
-    return this.right(cell, 'built', whyBuilt(this.request.force, last, prepared), record, manifest, start, fallback)
+    return this.right(cell, 'built', whyBuilt(force, last, prepared), record, manifest, start, fallback)
   }
 
   private right(
