@@ -52,7 +52,7 @@ export function expandWords(
 
 /** The content of a COPY or ADD heredoc: quotes mean nothing there, and `\` escapes under every `# escape=`. */
 export function expandHeredoc(content: string, env: Environment, options: ExpandOptions = {}): Expansion {
-  if (!content.includes('$') && !content.includes('\\')) return { value: content, matched: [], unmatched: [] }
+  if (!/[$\\\ufeff]/.test(content)) return { value: content, matched: [], unmatched: [] }
   return lex(content, env, { ...modeOf(options), escape: '\\', plainQuotes: true })
 }
 
@@ -78,6 +78,9 @@ export function delimiterWords(text: string, keepQuotes: boolean): readonly stri
 /** How far a chain like `ENV a=$a$a` may grow a value, and how deep `${a:-${b:-…}}` may nest. */
 const LONGEST = 8 << 20
 const DEEPEST = 400
+
+/** Go's text/scanner, which BuildKit reads words and patterns with, drops one at the beginning. */
+const BYTE_ORDER_MARK = 0xfeff
 
 interface Mode {
   readonly escape: string
@@ -113,7 +116,7 @@ function modeOf(options: ExpandOptions): Mode {
 }
 
 function isPlain(word: string, token: string): boolean {
-  return !word.includes('$') && !word.includes("'") && !word.includes('"') && !word.includes(token)
+  return !/[$'"]/.test(word) && !word.includes(token) && word.charCodeAt(0) !== BYTE_ORDER_MARK
 }
 
 /** Collects words: text is split at white space unless it was quoted or escaped. */
@@ -150,8 +153,7 @@ function lex(source: string, env: Environment, mode: Mode, words?: Words): Expan
   const matched = new Set<string>()
   const unmatched = new Set<string>()
   const escaper = mode.escape
-  // Go's text/scanner, which BuildKit reads words with, drops a byte order mark.
-  let at = source.charCodeAt(0) === 0xfeff ? 1 : 0
+  let at = source.charCodeAt(0) === BYTE_ORDER_MARK ? 1 : 0
   let keepEscapes = mode.keepEscapes
   let depth = 0
 

@@ -70,7 +70,7 @@ function empty(source: Source): ArchimageError {
   const last = Math.max(1, source.lines.length)
   return invalid(
     source,
-    { start: { line: 1, column: 1 }, end: { line: last, column: 1 } },
+    { start: { line: last, column: 1 }, end: { line: last, column: 1 } },
     source.lines.length === 0 ? 'the Dockerfile is empty' : 'the Dockerfile has no instructions',
     'begin with FROM image, or with FROM scratch for an empty one',
   )

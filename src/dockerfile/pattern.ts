@@ -68,7 +68,8 @@ function join(text: Text, from: number, to: number): string {
 
 function parsePattern(pattern: readonly string[]): Segments {
   const segments: Token[][] = [[]]
-  for (let at = 0; at < pattern.length; at++) {
+  // A byte order mark is dropped, as everywhere that Go's text/scanner reads.
+  for (let at = pattern[0] === '\ufeff' ? 1 : 0; at < pattern.length; at++) {
     let token: Token = pattern[at]!
     if (token === '*') {
       segments.push([])

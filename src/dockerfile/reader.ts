@@ -48,7 +48,8 @@ export function readLines(source: Source, raw: readonly string[], header: Header
       const start = skipSpace(whole)
       if (start === whole.length) continue
       if (whole[start] === '#') {
-        const comment = trimSpace(whole.slice(start + 1))
+        // BuildKit takes the first character away, also where blanks stand before the "#".
+        const comment = trimSpace(whole.slice(1))
         if (comment === '') comments = []
         else comments.push(comment)
         continue

@@ -15,6 +15,7 @@ export const PEERS = [
   'docker',
   'docker-registry',
   'dockerd',
+  'dockerfile-oracle',
   'git',
   'go',
   'grep',

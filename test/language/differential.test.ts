@@ -1,0 +1,14 @@
+import { expect } from 'bun:test'
+import { requirePeers } from '../peers/require.ts'
+import { compareExpansion, compareParsing } from './differential.ts'
+
+// Seeds are fixed, so that a commit fails for what it changes. `npm run fuzz -- --list` has the same with any seed and amount.
+const compared = requirePeers('dockerfile-oracle')
+
+compared('words mean what BuildKit makes of them', async () => {
+  expect(await compareExpansion({ runs: 20_000, seed: 1 })).toEqual([])
+})
+
+compared('Dockerfiles are split, understood and refused as by BuildKit', async () => {
+  expect(await compareParsing({ runs: 20_000, seed: 1 })).toEqual([])
+})

@@ -1,0 +1,127 @@
+import fc from 'fast-check'
+import { expandHeredoc, expandWord, expandWords } from '../../src/dockerfile/expand.ts'
+import { parseDockerfile } from '../../src/dockerfile/parse.ts'
+import { isArchimageError } from '../../src/errors/error.ts'
+import { dockerfile, VARIABLES, word } from './arbitraries.ts'
+import { askBuildKit } from './oracle.ts'
+import { outline, outlineOfAnswer } from './outline.ts'
+
+/** How much is compared: so many inputs that this seed makes. */
+export interface Amount {
+  readonly runs: number
+  readonly seed: number
+}
+
+/** Inputs that BuildKit and archimage understand differently, each with what they say; no more than twenty. */
+export type Differences = readonly string[]
+
+const wellFormed = <T>(text: (one: T) => string, amount: Amount, arbitrary: fc.Arbitrary<T>): T[] =>
+  fc.sample(arbitrary, { numRuns: amount.runs, seed: amount.seed }).filter(one => text(one).isWellFormed())
+
+interface GoExpansion {
+  readonly error?: string
+  readonly value: string
+  readonly words: readonly string[] | null
+  readonly matched: readonly string[]
+  readonly unmatched: readonly string[]
+}
+
+/** Variable expansion: words and heredocs, both escape characters, all settings. */
+export async function compareExpansion(amount: Amount): Promise<Differences> {
+  const arbitrary = fc.record({
+    word,
+    escape: fc.constantFrom('\\' as const, '\\' as const, '`' as const),
+    rawQuotes: fc.boolean(),
+    skipUnset: fc.boolean(),
+    skipQuotes: fc.constantFrom(false, false, false, true),
+  })
+  const cases = wellFormed(one => one.word, amount, arbitrary)
+  const env = { get: (name: string) => (Object.hasOwn(VARIABLES, name) ? VARIABLES[name] : undefined) }
+  const answers = await askBuildKit(
+    cases.map(one => ({ ask: 'expand', env: VARIABLES, ...one, escape: one.skipQuotes ? '\\' : one.escape })),
+  )
+  const sorted = (list: readonly string[]): string => [...list].sort().join()
+  return differences(cases, (one, i) => {
+    const theirs = answers[i]! as unknown as GoExpansion
+    const options = { escape: one.escape, keepQuotes: one.rawQuotes, keepUnset: one.skipUnset }
+    const ours = refusalOr(() => (one.skipQuotes ? expandHeredoc : expandWord)(one.word, env, options))
+    if (typeof ours === 'string' || theirs.error !== undefined)
+      return typeof ours === 'string' && theirs.error !== undefined ? undefined : [theirs.error ?? theirs, ours]
+    const agree =
+      ours.value === theirs.value &&
+      sorted(ours.matched) === sorted(theirs.matched) &&
+      sorted(ours.unmatched) === sorted(theirs.unmatched)
+    // BuildKit loses what stands before `${x:-y}` in a word when it splits (docs/differences.md).
+    const split = one.skipQuotes || /\$\{[^}]*[^}\w]/.test(one.word) || /\$[^{]*\{/.test(one.word)
+    const words = split ? undefined : expandWords(one.word, env, options).words
+    return agree && (words === undefined || sorted(words) === sorted(theirs.words ?? []))
+      ? undefined
+      : [theirs, { ...ours, words }]
+  })
+}
+
+/** Whole Dockerfiles: the instructions, their lines and fields, or the line at which they are refused. */
+export async function compareParsing(amount: Amount): Promise<Differences> {
+  const cases = wellFormed(text => text, amount, dockerfile)
+  const answers = await askBuildKit(cases.map(text => ({ ask: 'parse', dockerfile: text })))
+  return differences(cases, (text, i) => {
+    const theirs = answers[i]!
+    const ours = refusalOr(() => parseDockerfile(text, 'Dockerfile'))
+    if (typeof ours !== 'string') {
+      if (theirs.error !== undefined) return [theirs.error, 'no error']
+      const [a, b] = [outlineOfAnswer(theirs, true).join('\n'), outline(ours, true).join('\n')]
+      return a === b || isBeyondAscii(text) ? undefined : [a, b]
+    }
+    if (isApart(text, ours, theirs.error)) return undefined
+    const line = Number(/^\d+/.exec(ours)?.[0])
+    return theirs.error !== undefined && (theirs.lines === undefined || theirs.lines.includes(line))
+      ? undefined
+      : [`${theirs.lines}: ${theirs.error ?? 'no error'}`, ours]
+  })
+}
+
+/** What docs/differences.md says of refusals. */
+function isApart(text: string, ours: string, theirs: string | undefined): boolean {
+  return (
+    // BuildKit sees these later than its parser.
+    (theirs === undefined && ours.includes('has no FROM')) ||
+    // Counted from zero there.
+    /is empty|parser directive|escape directive/.test(ours) ||
+    // What ONBUILD holds back is read when it is defined, not when it is used.
+    /onbuild/i.test(text) ||
+    // A word that is split loses what stands before `${x:-y}`, also a heredoc's delimiter.
+    /<<.*\$\{/s.test(text) ||
+    isBeyondAscii(text)
+  )
+}
+
+/** BuildKit reads flags byte by byte, and cuts one byte off a comment behind blanks. */
+function isBeyondAscii(text: string): boolean {
+  return /--|#/.test(text) && /[^\0-\x7f]/.test(text)
+}
+
+/** The result, or the line and the words of the refusal. Anything else that is thrown is a bug. */
+function refusalOr<T>(work: () => T): T | string {
+  try {
+    return work()
+  } catch (error) {
+    if (isArchimageError(error) && error.code === 'DOCKERFILE_INVALID')
+      return `${error.place?.line ?? ''}: ${error.message}`
+    throw error
+  }
+}
+
+function differences<T>(
+  cases: readonly T[],
+  compare: (one: T, index: number) => readonly unknown[] | undefined,
+): Differences {
+  const found: string[] = []
+  for (const [i, one] of cases.entries()) {
+    const pair = compare(one, i)
+    if (pair === undefined) continue
+    const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
+    found.push(`${JSON.stringify(one)}\nBuildKit:  ${text(pair[0])}\narchimage: ${text(pair[1])}`)
+    if (found.length === 20) break
+  }
+  return found
+}
