@@ -21,6 +21,8 @@ function interruptible(): AbortSignal {
 async function main(): Promise<number> {
   // Set by bin/archimage for the runtime; programs that we start are not to inherit it.
   delete process.env['BUN_RUNTIME_TRANSPILER_CACHE_PATH']
+  // Archimage started by itself to run steps: signals of the terminal go to them through archimage, not by themselves.
+  if (process.argv[2] === '__run-steps') return (await import('../sandbox/runner.ts')).serveSteps()
   const signal = interruptible()
   try {
     return await dispatch(process.argv.slice(2), signal)

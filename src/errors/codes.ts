@@ -46,6 +46,8 @@ export const CODES = {
   STORE_BUSY: { exit: 3, about: 'another process is using the store' },
   NO_SPACE: { exit: 3, about: 'a disk is full' },
   PERMISSION: { exit: 3, about: 'the operating system refused access' },
+  SANDBOX_MISSING: { exit: 3, about: 'steps cannot run on this machine' },
+  SANDBOX_FAILED: { exit: 3, about: 'a step could not be started' },
   ENGINE_MISSING: { exit: 3, about: 'no engine here can do this' },
   DAEMON: { exit: 3, about: 'docker or podman could not be asked' },
   PORT_IN_USE: { exit: 3, about: 'an address is taken' },

@@ -25,8 +25,8 @@ interface LinuxLibc {
 type Ffi = typeof import('bun:ffi')
 type Symbols = Parameters<Ffi['dlopen']>[1]
 
-// bun:ffi and the libraries are loaded at the first call: most commands need neither.
-function load<const T extends Symbols>(symbols: T) {
+/** Functions of libc; undefined where it lacks one of them. Loaded at the first call: most commands need none. */
+export function load<const T extends Symbols>(symbols: T) {
   const { dlopen } = require('bun:ffi') as Ffi
   const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
   const names =
@@ -43,7 +43,7 @@ function load<const T extends Symbols>(symbols: T) {
   return undefined
 }
 
-function lazy<T>(make: () => T): () => T {
+export function lazy<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined
   return () => {
     made ??= { value: make() }
@@ -76,14 +76,28 @@ const linux = lazy((): LinuxLibc | undefined => {
 const ERRNO: Readonly<Record<number, string>> = {
   1: 'EPERM',
   2: 'ENOENT',
+  5: 'EIO',
+  6: 'ENXIO',
+  9: 'EBADF',
+  12: 'ENOMEM',
   13: 'EACCES',
+  16: 'EBUSY',
   17: 'EEXIST',
+  18: 'EXDEV',
+  19: 'ENODEV',
   20: 'ENOTDIR',
+  21: 'EISDIR',
   22: 'EINVAL',
+  23: 'ENFILE',
+  24: 'EMFILE',
+  27: 'EFBIG',
   28: 'ENOSPC',
   30: 'EROFS',
+  31: 'EMLINK',
   34: 'ERANGE',
   36: 'ENAMETOOLONG',
+  38: 'ENOSYS',
+  39: 'ENOTEMPTY',
   40: 'ELOOP',
   61: 'ENODATA',
   95: 'ENOTSUP',
@@ -91,11 +105,19 @@ const ERRNO: Readonly<Record<number, string>> = {
 }
 const [EINTR, ERANGE, ENODATA] = [4, 34, 61]
 
+/** What the last call of this thread left in errno: to be read in the statement after the call, a failing fs call overwrites it. */
+export const errno = (): number => libc()!.errno()
+
+/** An error as those of node:fs. */
+export function callError(call: string, path: NativePath, number: number): Error {
+  const code = ERRNO[number] ?? `errno ${number}`
+  const shown = typeof path === 'string' ? path : Buffer.from(path).toString()
+  return Object.assign(new Error(`${code}: ${call} '${shown}'`), { code, errno: number, syscall: call })
+}
+
 /** `errno` has to be read by the caller in the statement after the call: a failing fs call in between overwrites it. */
 function fail(call: string, path: NativePath, errno: number): never {
-  const code = ERRNO[errno] ?? `errno ${errno}`
-  const shown = typeof path === 'string' ? path : Buffer.from(path).toString()
-  throw systemError(Object.assign(new Error(`${code}: ${call} '${shown}'`), { code, errno, syscall: call }), shown)
+  throw systemError(callError(call, path, errno), typeof path === 'string' ? path : Buffer.from(path).toString())
 }
 
 /** Bytes and a closing NUL, in a buffer that the next call uses again. */
@@ -187,7 +209,7 @@ export function makeNode(path: NativePath, type: keyof typeof FILE_TYPES, mode: 
 }
 
 /** glibc's gnu_dev_makedev: the kernel's 12 bits of major and 20 of minor, spread over 64. */
-function deviceNumber(major: number, minor: number): bigint {
+export function deviceNumber(major: number, minor: number): bigint {
   const [a, b] = [BigInt(major), BigInt(minor)]
   return ((a & 0xfffff000n) << 32n) | ((a & 0xfffn) << 8n) | ((b & 0xffffff00n) << 12n) | (b & 0xffn)
 }

@@ -29,7 +29,9 @@ const SHADOW = 'root::19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n'
 
 /** Root filesystem with one busybox under the names of all its programs, `su` among them with the set-user-ID bit. */
 export function busyboxRoot(architecture: string): readonly Entry[] {
-  const names = spawnSync(busyboxFile('amd64'), ['--list'], { encoding: 'utf8' }).stdout.split('\n').filter(Boolean)
+  const names = spawnSync(busyboxFile('amd64'), ['--list'], { argv0: 'busybox', encoding: 'utf8' })
+    .stdout.split('\n')
+    .filter(Boolean)
   const bytes = readFileSync(busyboxFile(architecture))
   const program = (path: string, mode: number): Entry => ({ ...file(path, '', mode), data: bytes })
   return [

@@ -1,0 +1,104 @@
+import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { MS, unmount } from '../sys/mount.ts'
+import { makeDevices } from './devices.ts'
+import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
+import { mountLayers } from './overlay.ts'
+import { lstat, resolveInRoot } from './paths.ts'
+import { type Bind, type Prepared, type RuntimeSpec, runtimeSpec } from './spec.ts'
+import type { Step } from './step.ts'
+import { prepareMounts, type Undo } from './step-mounts.ts'
+import { Stubs } from './stubs.ts'
+import { lookUpUser, type StepUser } from './user.ts'
+
+/** What all steps of this process have in common. */
+export interface Surroundings {
+  /** A directory in memory. */
+  readonly memory: string
+  /** One on the disk of the snapshots. */
+  readonly scratch: string
+  readonly rootless: boolean
+  readonly openFiles: number
+  readonly capabilities: readonly string[]
+  readonly ttyGroup: boolean
+}
+
+/**
+ * Makes all that a step finds: its root, what is mounted in it, its user and working directory. Whatever was made is undone by
+ * `undo`, so that `step.upper` holds what the step itself did.
+ */
+export async function prepareStep(
+  step: Step,
+  network: Prepared['network'],
+  around: Surroundings,
+  undo: Undo,
+): Promise<RuntimeSpec> {
+  const place = `${around.memory}/${step.id}`
+  const [root, devices] = [`${place}/root`, `${place}/dev`]
+  mkdirSync(root)
+  mkdirSync(devices)
+  mountLayers(root, step.lowers, { ...step, rootless: around.rootless, devices: step.insecure })
+  undo.add(() => unmount(root, true))
+  const stubs = new Stubs(root)
+  undo.add(() => stubs.remove())
+
+  undo.mount('tmpfs', devices, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=755,size=65536k')
+  makeDevices(devices)
+  for (const name of ['/proc', '/dev', '/sys']) stubs.make(name, 'directory')
+
+  const user = lookUpUser(root, step.user)
+  const binds = [
+    ...nameFiles(step, place, stubs),
+    ...(await prepareMounts(
+      step.mounts,
+      { memory: place, scratch: `${around.scratch}/${step.id}`, root, rootless: around.rootless },
+      undo,
+    )),
+  ]
+  for (const [i, { source, target }] of binds.entries())
+    if (!isMounted(target, binds.slice(0, i)))
+      stubs.make(target, lstatSync(source).isDirectory() ? 'directory' : 'file')
+  if (!isMounted(step.cwd, binds)) makeWorkingDirectory(resolveInRoot(root, step.cwd), user)
+  return runtimeSpec(step, { ...around, root, user, binds, network, devices })
+}
+
+/** /etc/hosts and /etc/resolv.conf. */
+function nameFiles(step: Step, place: string, stubs: Stubs): Bind[] {
+  const files = { hosts: hostsFile(step.hostname, step.hosts), 'resolv.conf': resolvers(step) }
+  return Object.entries(files).map(([name, text]) => {
+    writeFileSync(`${place}/${name}`, text, { mode: 0o644 })
+    const target = `/etc/${name}`
+    stubs.make(target, 'file')
+    return { source: `${place}/${name}`, target, options: ['ro', 'nosuid', 'nodev', 'noexec'] }
+  })
+}
+
+function resolvers(step: Step): string {
+  const text = readText('/etc/resolv.conf')
+  if (step.network === 'host' && /^\s*nameserver/m.test(text)) return text
+  const path = resolvConfPath(text)
+  return resolvConf(path === '/etc/resolv.conf' ? text : readText(path))
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** Whether a path lies in what is mounted over the root, as it is written. */
+function isMounted(path: string, binds: readonly Bind[]): boolean {
+  const inside = (target: string): boolean => path === target || path.startsWith(`${target.replace(/\/$/, '')}/`)
+  return ['/proc', '/dev', '/sys'].some(inside) || binds.some(bind => inside(bind.target))
+}
+
+/** As BuildKit makes it: it belongs to the step's user, and stays. */
+function makeWorkingDirectory(path: string, user: StepUser): void {
+  if (lstat(path) !== undefined) return
+  makeWorkingDirectory(dirname(path), user)
+  mkdirSync(path)
+  chmodSync(path, 0o755)
+  chownSync(path, user.uid, user.gid)
+}

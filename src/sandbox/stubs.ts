@@ -1,0 +1,70 @@
+import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, rmdirSync, unlinkSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { setTimes } from '../sys/ffi.ts'
+import { lstat, resolveInRoot } from './paths.ts'
+
+/**
+ * What has to be made in a root so that something can be mounted there. The step does not notice (the times of the directories
+ * above stay), and `remove` takes away what is still as it was made: empty, at its place, reached without a link.
+ */
+export class Stubs {
+  readonly #root: string
+  readonly #made: string[] = []
+
+  constructor(root: string) {
+    this.#root = root
+  }
+
+  /** Makes what is missing of `path`; returns where it is on this machine, links followed within the root. */
+  make(path: string, kind: 'file' | 'directory'): string {
+    const real = resolveInRoot(this.#root, path)
+    this.#make(real, kind)
+    return real
+  }
+
+  #make(real: string, kind: 'file' | 'directory'): void {
+    if (real === this.#root || lstat(real) !== undefined) return
+    const parent = dirname(real)
+    this.#make(parent, 'directory')
+    keepingTimes(parent, () => {
+      if (kind === 'file') return closeSync(openSync(real, 'wx', 0o644))
+      mkdirSync(real)
+      chmodSync(real, 0o755)
+    })
+    this.#made.push(real)
+  }
+
+  /** To be called when nothing runs in the root any more, and nothing is mounted in it. */
+  remove(): void {
+    for (const real of this.#made.reverse()) {
+      const stat = this.#reachable(real) ? lstat(real) : undefined
+      if (stat?.isDirectory()) keepingTimes(dirname(real), () => removeEmpty(real))
+      else if (stat?.isFile() && stat.size === 0) keepingTimes(dirname(real), () => unlinkSync(real))
+    }
+  }
+
+  /** The step may have put links where directories were. */
+  #reachable(real: string): boolean {
+    for (let at = dirname(real); at !== this.#root; at = dirname(at))
+      if (lstat(at)?.isDirectory() !== true) return false
+    return true
+  }
+}
+
+function keepingTimes(directory: string, change: () => void): void {
+  const { mtimeNs } = lstatSync(directory, { bigint: true })
+  change()
+  const nanoseconds = ((mtimeNs % BILLION) + BILLION) % BILLION
+  setTimes(directory, Number((mtimeNs - nanoseconds) / BILLION), Number(nanoseconds))
+}
+
+const BILLION = 1_000_000_000n
+
+/** What the step put into it stays, and so does the directory. */
+function removeEmpty(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  }
+}

@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, expect } from 'bun:test'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { canRun, requirePeers } from '../peers/require.ts'
+import { openWorkshop, type Workshop } from './workshop.ts'
+
+const needs = ['root', 'runc', 'busybox'] as const
+const step = requirePeers(...needs)
+let shop: Workshop
+
+beforeAll(async () => {
+  if (canRun(...needs)) shop = await openWorkshop()
+})
+afterAll(async () => shop?.[Symbol.asyncDispose]())
+
+step('a command runs in its root, and the upper directory holds what it did', async () => {
+  const { exitCode, stdout, stderr, changed, upper } = await shop.run(
+    'echo out; echo err >&2; echo new > /etc/new; rm /etc/group',
+  )
+  expect({ exitCode, stdout, stderr }).toEqual({ exitCode: 0, stdout: 'out\n', stderr: 'err\n' })
+  expect(changed).toEqual(['etc', 'etc/group', 'etc/new'])
+  expect(readFileSync(join(upper, 'etc/new'), 'utf8')).toBe('new\n')
+  expect(statSync(join(upper, 'etc/group')).isCharacterDevice()).toBe(true)
+})
+
+step('what was made for mounts leaves nothing, not even a time', async () => {
+  const secret = {
+    kind: 'bytes',
+    target: '/run/secrets/token',
+    bytes: Buffer.from('hunter2'),
+    mode: 0o400,
+    uid: 0,
+    gid: 0,
+  } as const
+  const before = statSync(join(shop.base, 'etc')).mtimeMs
+  const { stdout, changed, upper } = await shop.run('cat /run/secrets/token; stat -c %a /run/secrets/token', {
+    mounts: [secret],
+  })
+  expect(stdout).toBe('hunter2400\n')
+  expect(changed).toEqual(['etc'])
+  expect(statSync(join(upper, 'etc')).mtimeMs).toBe(before)
+})
+
+step('exit codes, and commands that cannot start', async () => {
+  expect(await shop.run('exit 7')).toMatchObject({ exitCode: 7 })
+  expect(await shop.run(['nowhere'])).toMatchObject({ exitCode: 127, reason: 'not-found', file: 'nowhere' })
+  expect(await shop.run(['/etc/passwd'])).toMatchObject({
+    exitCode: 126,
+    reason: 'not-executable',
+    file: '/etc/passwd',
+  })
+})
+
+step('a directory of this machine, read-only and not', async () => {
+  const cache = join(shop.folder, 'cache')
+  mkdirSync(cache)
+  writeFileSync(join(cache, 'old'), 'old\n')
+  const mounts = (readOnly: boolean) => [{ kind: 'directory', source: cache, target: '/cache', readOnly } as const]
+  expect(await shop.run('cat /cache/old; echo new > /cache/new', { mounts: mounts(false) })).toMatchObject({
+    exitCode: 0,
+    stdout: 'old\n',
+  })
+  expect(readFileSync(join(cache, 'new'), 'utf8')).toBe('new\n')
+  expect(await shop.run('rm /cache/old', { mounts: mounts(true) })).toMatchObject({ exitCode: 1 })
+})
+
+step('an abort ends the step at once', async () => {
+  const controller = new AbortController()
+  const started = Date.now()
+  setTimeout(() => controller.abort(), 300)
+  const error = await shop.run('sleep 100 & sleep 100', {}, controller.signal).catch(caught => caught)
+  expect(error).toMatchObject({ code: 'CANCELLED' })
+  expect(Date.now() - started).toBeLessThan(20_000)
+})
