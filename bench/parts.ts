@@ -14,12 +14,14 @@ import {
   startRegistry,
   temporaryFolder,
 } from '../test/peers/index.ts'
+import { pushBases } from './bases.ts'
 
 /** The real parts that benches share: started when first asked for, ended by `stop`. */
 export class Parts {
   readonly folder = temporaryFolder('bench')
   readonly archimage: string
   #registry: Promise<Registry> | undefined
+  #bases: Promise<Registry> | undefined
   #buildkit: Promise<BuildKit> | undefined
   #podman: Promise<Podman> | undefined
 
@@ -39,8 +41,19 @@ export class Parts {
     return this.#registry
   }
 
+  /** A second registry, which is never emptied: what Dockerfiles begin with. */
+  bases(): Promise<Registry> {
+    this.#bases ??= startRegistry().then(async registry => {
+      await pushBases(registry.host)
+      return registry
+    })
+    return this.#bases
+  }
+
   buildkit(): Promise<BuildKit> {
-    this.#buildkit ??= this.registry().then(({ host }) => startBuildKit({ registries: [host] }))
+    this.#buildkit ??= Promise.all([this.registry(), this.bases()]).then(registries =>
+      startBuildKit({ registries: registries.map(({ host }) => host) }),
+    )
     return this.#buildkit
   }
 
@@ -58,7 +71,7 @@ export class Parts {
   }
 
   async stop(): Promise<void> {
-    for (const part of [this.#podman, this.#buildkit, this.#registry])
+    for (const part of [this.#podman, this.#buildkit, this.#registry, this.#bases])
       await part?.then(
         running => running.stop(),
         () => {},
