@@ -15,6 +15,7 @@ export const NAMES = {
   blobs: 'blobs',
   tmp: 'tmp',
   tars: 'tars',
+  snapshots: 'snapshots',
   binaries: 'cache',
   database: 'archimage.db',
   lease: 'lock',

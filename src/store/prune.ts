@@ -8,6 +8,7 @@ import { NAMES } from './home.ts'
 import { digestsIn, Reach } from './reach.ts'
 import type { Records } from './records.ts'
 import type { Refs } from './refs.ts'
+import { listSnapshots, removeSnapshot, removeTemporary } from './snapshots.ts'
 
 const DAY = 86_400_000
 /** Without a choice by the caller, what was not used for so long goes. */
@@ -15,9 +16,19 @@ const DEFAULT_AGE = 7 * DAY
 
 /**
  * `images`: blobs of images that were built, tagged or loaded; `bases`: of images that were merely pulled; `layers`: blobs
- * that only records keep; `unused`: blobs that nothing keeps; `binaries`: layer indexes and the like.
+ * that only records keep; `unused`: blobs that nothing keeps; `binaries`: layer indexes and the like; `snapshots`: layers
+ * as real directories.
  */
-export type Category = 'images' | 'bases' | 'layers' | 'unused' | 'binaries' | 'tars' | 'records' | 'temporary'
+export type Category =
+  | 'images'
+  | 'bases'
+  | 'layers'
+  | 'unused'
+  | 'binaries'
+  | 'tars'
+  | 'snapshots'
+  | 'records'
+  | 'temporary'
 
 export interface Amount {
   readonly count: number
@@ -34,8 +45,8 @@ export interface Usage {
 
 /** Something that can be forgotten; its blobs go when nothing else keeps them. */
 export interface CacheItem {
-  readonly category: 'bases' | 'records' | 'binaries' | 'tars'
-  /** A reference, the kind and key of a record, the kind of a binary record, a diff ID. */
+  readonly category: 'bases' | 'records' | 'binaries' | 'tars' | 'snapshots'
+  /** A reference, the kind and key of a record, the kind of a binary record, a diff ID, the key of a snapshot. */
   readonly name: string
   readonly kind: string
   /** Milliseconds since 1970, to the day. */
@@ -133,9 +144,20 @@ function survey({ root, refs, records }: Parts): Survey {
       remove: () => void removeFile(path),
     }),
   )
+  const snapshots = listSnapshots(root).map(
+    ({ key, path, bytes, used }): Item => ({
+      category: 'snapshots',
+      name: key,
+      kind: 'snapshot',
+      used,
+      bytes,
+      blobs: none,
+      remove: () => void removeSnapshot(root, path),
+    }),
+  )
   return {
     // Tars first: they cost least to make again.
-    items: [...tars, ...[...bases, ...remembered, ...binaries].sort((a, b) => a.used - b.used)],
+    items: [...tars, ...[...bases, ...remembered, ...binaries, ...snapshots].sort((a, b) => a.used - b.used)],
     images,
     blobs: new Map(files(root, NAMES.blobs).map(({ digest, bytes }) => [digest, bytes])),
     temporary: listFiles(join(root, NAMES.tmp)).map(({ path, stat }) => ({ path, bytes: stat.size })),
@@ -193,7 +215,7 @@ function sweep(
     if (!dry && !removeFile(blobPath(parts.root, digest)) && blobSize(parts.root, digest) !== undefined) continue
     add(ofBases.has(digest) ? 'bases' : ofRecords.has(digest) ? 'layers' : 'unused', bytes)
   }
-  for (const { path, bytes } of found.temporary) if (dry || removeFile(path)) add('temporary', bytes)
+  for (const { path, bytes } of found.temporary) if (dry || removeTemporary(path)) add('temporary', bytes)
   if (!dry && doomed.some(item => item.category === 'records')) parts.records.shrink()
   const removed = [...amounts].map(([category, amount]) => ({ category, ...amount }))
   return { removed, names, bytes: removed.reduce((sum, { bytes }) => sum + bytes, 0) }
@@ -213,9 +235,10 @@ function forget(item: Item, keepers: Map<Digest, number>, blobs: ReadonlyMap<Dig
   return freed
 }
 
-/** Removes blobs that no name and no record keeps, leavings of killed processes, and tars not used for a week. */
+/** Removes blobs that no name and no record keeps, leavings of killed processes; tars and snapshots not used for a week. */
 export function collect(parts: Parts, dryRun = false): Pruned {
-  return choose(parts, item => item.category === 'tars' && Date.now() - item.used > DEFAULT_AGE, dryRun)
+  const again = (item: Item): boolean => item.category === 'tars' || item.category === 'snapshots'
+  return choose(parts, item => again(item) && Date.now() - item.used > DEFAULT_AGE, dryRun)
 }
 
 function choose(parts: Parts, goes: (item: Item) => boolean, dry: boolean): Pruned {
@@ -265,6 +288,7 @@ export function usage(parts: Parts): Usage {
     unused: { count: 0, bytes: 0 },
     binaries: { count: 0, bytes: 0 },
     tars: { count: 0, bytes: 0 },
+    snapshots: { count: 0, bytes: 0 },
     records: { count: 0, bytes: 0 },
     temporary: { count: 0, bytes: 0 },
   }

@@ -345,6 +345,7 @@ describe('pruning', () => {
       unused: 0,
       binaries: 1,
       tars: 1,
+      snapshots: 0,
       records: 1,
       temporary: 0,
     })

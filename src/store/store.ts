@@ -4,7 +4,6 @@ import { ArchimageError } from '../errors/error.ts'
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 import { MAX_JSON } from '../oci/json.ts'
 import { type Descriptor, type Manifest, parseManifest } from '../oci/manifest.ts'
-import { removeFile } from '../sys/files.ts'
 import { hashHex } from '../sys/hash.ts'
 import { type Lock, lockFile } from '../sys/locks.ts'
 import { listFiles } from './binaries.ts'
@@ -14,6 +13,7 @@ import { type Image, listImages, removeImage } from './images.ts'
 import { collect, type Parts, type Pruned, type PruneOptions, prune, type Usage, usage } from './prune.ts'
 import { Records } from './records.ts'
 import { type Naming, Refs } from './refs.ts'
+import { findSnapshot, keepSnapshot, removeTemporary, scratchDirectory, snapshotPath } from './snapshots.ts'
 import type { BlobFile, BlobWriter, Origin, Ref } from './types.ts'
 import { FileWriter } from './writer.ts'
 
@@ -121,6 +121,29 @@ export class Store {
     return this.#writer(digest => this.tarPath(digest), 'sha256')
   }
 
+  /** The real directory that was kept under `key` (a snapshot), if there is one. */
+  snapshot(key: string): string | undefined {
+    return findSnapshot(this.root, key)
+  }
+
+  /** Where a snapshot is, or would be. */
+  snapshotPath(key: string): string {
+    return snapshotPath(this.root, key)
+  }
+
+  /** An empty directory of one's own on the file system of the snapshots; what is left of it goes when the store is next opened alone. */
+  scratch(): string {
+    return scratchDirectory(this.root)
+  }
+
+  /**
+   * Keeps `dir`, made below `scratch()`, under `key` and says where it is now: it appears whole, by rename. When another process was first, its
+   * directory counts and `dir` is gone. `bytes`: what it takes on the disk.
+   */
+  keep(key: string, dir: string, bytes: number): string {
+    return keepSnapshot(this.root, key, dir, bytes)
+  }
+
   refs(): Ref[] {
     return this.#refs.all()
   }
@@ -164,7 +187,7 @@ export class Store {
     return removeImage(this.#parts, what)
   }
 
-  /** Removes blobs that no name and no record keeps, leavings of killed processes, and tars not used for a week. Throws STORE_BUSY. */
+  /** Removes blobs that no name and no record keeps, leavings of killed processes, tars and snapshots not used for a week. Throws STORE_BUSY. */
   gc(options: { readonly dryRun?: boolean; readonly wait?: number } = {}): Pruned {
     if (options.dryRun) return collect(this.#parts, true)
     return this.#alone(options.wait, () => collect(this.#parts))
@@ -204,7 +227,7 @@ export class Store {
   /** When nobody else is here, temporary files are those of killed processes. */
   #tidy(): void {
     const lock = lockFile(join(this.root, NAMES.lease), 'exclusive')
-    for (const { path } of lock === undefined ? [] : listFiles(join(this.root, NAMES.tmp))) removeFile(path)
+    for (const { path } of lock === undefined ? [] : listFiles(join(this.root, NAMES.tmp))) removeTemporary(path)
     lock?.release()
   }
 

@@ -1,0 +1,115 @@
+import { mkdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { systemError } from '../errors/error.ts'
+import { isRecord } from '../oci/json.ts'
+import { makeDir, temporaryName } from '../sys/files.ts'
+import { hashHex } from '../sys/hash.ts'
+import { removeTree } from '../sys/remove-tree.ts'
+import { listFiles } from './binaries.ts'
+import { NAMES } from './home.ts'
+
+const DAY = 86_400_000
+/** What a snapshot's directory holds: the directory itself, and what is known of it. */
+const FILES = 'fs'
+const ABOUT = 'about.json'
+
+/** A real directory that was made from layers or by a step, on the disk; for pruning. */
+export interface SnapshotFile {
+  readonly key: string
+  readonly path: string
+  readonly bytes: number
+  /** Milliseconds since 1970, to the day. */
+  readonly used: number
+}
+
+function place(root: string, key: string): string {
+  // short: hundreds of them stand in the options of one mount
+  return join(root, NAMES.snapshots, hashHex('sha256', Buffer.from(key)).slice(0, 32))
+}
+
+/** Where the directory of a snapshot is, or would be. */
+export function snapshotPath(root: string, key: string): string {
+  return join(place(root, key), FILES)
+}
+
+/** The directory that was kept under `key`, if there is one. */
+export function findSnapshot(root: string, key: string): string | undefined {
+  const about = join(place(root, key), ABOUT)
+  const stat = statSync(about, { throwIfNoEntry: false })
+  if (stat === undefined) return undefined
+  const now = Date.now()
+  if (now - stat.mtimeMs > DAY)
+    try {
+      utimesSync(about, now / 1000, now / 1000)
+    } catch {}
+  return snapshotPath(root, key)
+}
+
+/** An empty directory (mode 0700) on the file system of the snapshots, named so that leavings are found. */
+export function scratchDirectory(root: string): string {
+  const path = join(root, NAMES.tmp, temporaryName())
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    throw systemError(error, `making ${path}`)
+  }
+  return path
+}
+
+/**
+ * Keeps `dir`, which lies on the file system of the store, under `key`: it appears by rename, whole. When another process was
+ * first, its directory counts and `dir` is removed. `bytes` is what it takes on the disk.
+ */
+export function keepSnapshot(root: string, key: string, dir: string, bytes: number): string {
+  const outer = scratchDirectory(root)
+  const final = place(root, key)
+  try {
+    writeFileSync(join(outer, ABOUT), JSON.stringify({ key, bytes }))
+    renameSync(dir, join(outer, FILES))
+    makeDir(join(root, NAMES.snapshots), 0o700)
+    renameSync(outer, final)
+  } catch (error) {
+    removeTree(outer)
+    const { code } = error as { code?: string }
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw systemError(error, `keeping ${final}`)
+  }
+  return join(final, FILES)
+}
+
+/** False when it was not there, or could not be removed; nothing half removed stays under its name. */
+export function removeSnapshot(root: string, path: string): boolean {
+  const aside = join(root, NAMES.tmp, temporaryName())
+  try {
+    renameSync(path, aside)
+    return removeTree(aside)
+  } catch {
+    return false
+  }
+}
+
+export function listSnapshots(root: string): SnapshotFile[] {
+  return listFiles(join(root, NAMES.snapshots)).map(({ path, stat }) => {
+    const about = statSync(join(path, ABOUT), { throwIfNoEntry: false })
+    const known = about && readAbout(path)
+    return { key: known?.key ?? '', path, bytes: known?.bytes ?? 0, used: about?.mtimeMs ?? stat.mtimeMs }
+  })
+}
+
+function readAbout(path: string): { readonly key: string; readonly bytes: number } | undefined {
+  try {
+    const about: unknown = JSON.parse(readFileSync(join(path, ABOUT), 'utf8'))
+    if (!isRecord(about) || typeof about['key'] !== 'string' || typeof about['bytes'] !== 'number') return undefined
+    return { key: about['key'], bytes: about['bytes'] }
+  } catch {
+    return undefined
+  }
+}
+
+/** A file or a directory that a killed process left behind; false when it cannot be removed. */
+export function removeTemporary(path: string): boolean {
+  try {
+    return removeTree(path)
+  } catch {
+    return false
+  }
+}
