@@ -11,6 +11,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   dockerfile: ['oci'],
   sys: [],
   layer: ['oci', 'tar', 'sys'],
+  rootfs: ['oci', 'tar', 'sys', 'layer', 'store'],
   store: ['oci', 'sys'],
   registry: ['oci', 'store', 'sys'],
   transports: ['oci', 'tar', 'store', 'registry', 'sys'],
@@ -24,7 +25,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   attest: ['oci', 'layer', 'store'],
   engines: [
     ...['oci', 'tar', 'dockerfile', 'sys', 'layer', 'store', 'registry', 'transports', 'project', 'context', 'plan'],
-    ...['emulation', 'sandbox', 'manifests', 'verify', 'attest'],
+    ...['emulation', 'sandbox', 'manifests', 'verify', 'attest', 'rootfs'],
   ],
   run: [
     ...['plan', 'engines', 'transports', 'manifests', 'verify', 'attest', 'registry', 'store', 'oci'],

@@ -2,6 +2,7 @@ import { ArchimageError } from '../errors/error.ts'
 import type { Entry } from './entry.ts'
 import type { LayerIndex, LayerRecord } from './index.ts'
 import type { Tree } from './tree.ts'
+import type { LayerItem } from './write.ts'
 
 /** The file that hard links share, as the header of the newest one says. */
 function linked(target: Entry, id: string, header: LayerRecord['inode']): Entry {
@@ -22,9 +23,10 @@ function linked(target: Entry, id: string, header: LayerRecord['inode']): Entry 
  * Changes `tree` as unpacking the layer over it would (image-spec, layer.md, applying changesets; details as containerd):
  * directories on the way are followed through links inside the root, directories merge, anything else is replaced,
  * whiteouts hide only what lower layers brought, the root's own entry is ignored. Throws TAR_INVALID for a hard link to
- * nothing or an entry below a file.
+ * nothing or an entry below a file. `touched` gets the path of everything that was put or removed, also where another record
+ * undid it.
  */
-export function applyLayer(tree: Tree, index: LayerIndex): void {
+export function applyLayer(tree: Tree, index: LayerIndex, touched?: Set<string>): void {
   // what this layer brought, with the parents: whiteouts spare it, in whatever order they come
   const own = index.entries.some(record => record.kind !== 'entry') ? new Set<string>() : undefined
   const key = (path: string) => (tree.caseInsensitive ? path.toLowerCase() : path)
@@ -50,6 +52,7 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
 
   const put = (path: string, entry: Entry): void => {
     const before = tree.put(path, entry)
+    touched?.add(path)
     // the way to places below may be another one now
     if (before !== undefined ? before.type !== entry.type : entry.type === 'symlink') parents.clear()
     if (own === undefined) return
@@ -58,7 +61,7 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
 
   const hide = (path: string): void => {
     if (own?.has(key(path))) hideInside(path)
-    else tree.remove(path)
+    else if (tree.remove(path)) touched?.add(path)
   }
   const hideInside = (path: string): void => {
     for (const name of tree.list(path)) hide(path === '' ? name : `${path}/${name}`)
@@ -81,7 +84,11 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
       const shared = linked(target, id, inode)
       const group = names.get(id) ?? new Set()
       names.set(id, group.add(to))
-      for (const name of group) if (name === to || tree.lookup(name)?.inode === id) tree.put(name, shared)
+      for (const name of group)
+        if (name === to || tree.lookup(name)?.inode === id) {
+          tree.put(name, shared)
+          touched?.add(name)
+        }
       group.add(from)
       if (from !== to) put(from, shared)
     } else if (path !== '') {
@@ -90,4 +97,15 @@ export function applyLayer(tree: Tree, index: LayerIndex): void {
       put(placed(path), bytes === undefined ? entry! : { ...entry!, content: { kind: 'bytes', bytes } })
     }
   }
+}
+
+/**
+ * Changes `tree` as a layer of these items does, which follow no links: what a whiteout names and what is in an opaque
+ * directory goes, entries are put. Parents first, an opaque directory before what is in it.
+ */
+export function applyItems(tree: Tree, items: Iterable<LayerItem>): void {
+  for (const { path, kind = 'entry', entry } of items)
+    if (kind === 'whiteout') tree.remove(path)
+    else if (kind === 'opaque') for (const name of tree.list(path)) tree.remove(path === '' ? name : `${path}/${name}`)
+    else if (entry !== undefined && path !== '') tree.put(path, entry)
 }
