@@ -18,6 +18,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   project: ['oci', 'dockerfile'],
   context: ['oci', 'tar', 'sys'],
   plan: ['project', 'dockerfile', 'context', 'oci', 'store'],
+  lint: ['oci', 'dockerfile', 'context', 'plan'],
   emulation: ['oci', 'sys'],
   sandbox: ['oci', 'sys'],
   manifests: ['oci', 'registry', 'store', 'transports'],

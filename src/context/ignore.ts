@@ -33,6 +33,11 @@ export interface IgnoreRules {
   ignores(path: string, parent: IgnoreState): boolean
   /** Whether an exception could apply to something below the ignored directory `path`. */
   mayKeepBelow(path: string): boolean
+  /**
+   * Whether a cleaned source of COPY, wildcards and all, names something that is left out for certain; never where there are
+   * exceptions. As BuildKit's check asks it: patterns are compared with the text of the source and of its parents.
+   */
+  leavesOut(source: string): boolean
 }
 
 /**
@@ -193,7 +198,17 @@ function rulesOf(patterns: readonly Pattern[]): IgnoreRules {
   }
   if (exceptions.length === 0) {
     const any = anyOf(patterns)
-    return { root, descend, ignores: (path, parent) => parent.ignored || any(path), mayKeepBelow: () => false }
+    return {
+      root,
+      descend,
+      ignores: (path, parent) => parent.ignored || any(path),
+      mayKeepBelow: () => false,
+      leavesOut: source => {
+        if ((source === '.' || source === '/') && !patterns.some(({ text }) => ['*', '**', '**/*'].includes(text)))
+          return false
+        return any(source) || parentsOf(source).some(any)
+      },
+    }
   }
   const starts = exceptions.map(pattern => pattern.text.replace(/\/\*\*$/, '').replace(/\/\*$/, ''))
   const anywhere = starts.some(start => /[*[\]?^\\]/.test(start))
@@ -202,7 +217,14 @@ function rulesOf(patterns: readonly Pattern[]): IgnoreRules {
     descend,
     ignores: (path, parent) => judge(path, parent.matched),
     mayKeepBelow: path => anywhere || starts.some(start => `${start}/`.startsWith(`${path}/`)),
+    leavesOut: () => false,
   }
+}
+
+/** `a/b/c`: `a`, `a/b`. Of an absolute path the first is empty, as Go splits it. */
+function parentsOf(path: string): readonly string[] {
+  const parts = path.split('/').slice(0, -1)
+  return parts.map((_, i) => parts.slice(0, i + 1).join('/'))
 }
 
 /** One test for all patterns, when there are no exceptions. */

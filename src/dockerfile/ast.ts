@@ -39,7 +39,7 @@ interface Base {
   readonly original: string
   readonly flags: readonly Flag[]
   readonly heredocs: readonly Heredoc[]
-  /** Comment lines directly above, without "#". */
+  /** Comment lines above, without "#", which an indented one keeps as in BuildKit. */
   readonly comments: readonly string[]
   /** Numbers of the empty lines inside its continuations, if any (rule NoEmptyContinuation). */
   readonly emptyLines?: readonly number[]

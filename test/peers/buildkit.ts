@@ -12,6 +12,8 @@ export interface BuildKit extends Running {
   buildctl(args: readonly string[], options?: RunOptions): Promise<string>
   /** `buildx …` with a builder of its own (remote driver) that is already chosen. */
   buildx(args: readonly string[], options?: RunOptions): Promise<string>
+  /** What the environment of buildx must hold for that builder, which the first call of `buildx` makes. */
+  readonly buildxEnv: Readonly<Record<string, string>>
 }
 
 /**
@@ -52,6 +54,7 @@ export async function startBuildKit(options: { registries?: string[]; mirror?: s
     ...running,
     address,
     folder,
+    buildxEnv,
     buildctl: (args, run) => must([...buildctl, ...args], run),
     async buildx(args, run = {}) {
       const buildx = peerOrThrow('buildx')
