@@ -6,6 +6,7 @@ import { chompTabs, heredocsIn } from './heredoc.ts'
 import { type Node, readInstruction } from './instruction.ts'
 import { type LogicalLine, type Reader, rangeOf, readLines } from './reader.ts'
 import { type Statement, splitStatement } from './statement.ts'
+import { explainBySyntax } from './syntax.ts'
 
 /** No Dockerfile of a person comes near this. */
 const LARGEST = 16 << 20
@@ -19,6 +20,14 @@ export function parseDockerfile(content: Uint8Array | string, file: string): Doc
   const raw = linesOf(content, file)
   const lines = raw.map(line => (line.endsWith('\r') ? line.replace(/\r+$/, '') : line))
   const source: Source = { file, lines }
+  try {
+    return readDockerfile(source, raw)
+  } catch (error) {
+    throw explainBySyntax(error, source)
+  }
+}
+
+function readDockerfile(source: Source, raw: readonly string[]): Dockerfile {
   const header = readDirectives(source)
   const nodes = readNodes(source, readLines(source, raw, header), header.escape)
   if (nodes.length === 0) throw empty(source)
@@ -47,7 +56,7 @@ export function parseDockerfile(content: Uint8Array | string, file: string): Doc
       'the Dockerfile has no FROM, so there is no stage to build',
       'begin a stage with FROM image, or with FROM scratch for an empty one',
     )
-  return { file, lines, escape: header.escape, directives: header.directives, globalArgs, stages }
+  return { ...source, escape: header.escape, directives: header.directives, globalArgs, stages }
 }
 
 function linesOf(content: Uint8Array | string, file: string): readonly string[] {

@@ -8,6 +8,7 @@ import type {
 } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
 import { baseStage, findStage, stageNamed } from '../dockerfile/stages.ts'
+import { checkSyntax } from '../dockerfile/syntax.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { configPlatform, type ImageConfig } from '../oci/config.ts'
@@ -65,7 +66,7 @@ interface Beginning {
 export async function lower(input: LowerInput): Promise<Lowered> {
   const { dockerfile } = input
   const platform = normalizePlatform(input.platform)
-  const warnings: string[] = []
+  const warnings = [checkSyntax(dockerfile, input.args['BUILDKIT_SYNTAX']) ?? []].flat()
   const bases: BaseImage[] = []
   const done = new Map<number, Promise<Done>>()
   const created = input.epoch === undefined ? CREATED : new Date(input.epoch * 1000).toISOString().replace('.000Z', 'Z')

@@ -13,6 +13,7 @@ import { config } from './cases/config.ts'
 import { copy } from './cases/copy.ts'
 import { flags } from './cases/flags.ts'
 import { ignore } from './cases/ignore.ts'
+import { language } from './cases/language.ts'
 import { platforms } from './cases/platforms.ts'
 import { stages } from './cases/stages.ts'
 import { differences } from './compare.ts'
@@ -27,6 +28,7 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
   config,
   'ignore files': ignore,
   platforms,
+  language,
 }
 const ALL = Object.values(GROUPS).flat()
 /** Only the cases whose group or name contains this are built: for work on one of them. */
