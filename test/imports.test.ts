@@ -17,6 +17,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   transports: ['oci', 'tar', 'store', 'registry', 'sys'],
   project: ['oci', 'dockerfile'],
   context: ['oci', 'tar', 'sys'],
+  remote: ['oci', 'sys', 'store', 'registry', 'context'],
   plan: ['project', 'dockerfile', 'context', 'oci', 'store'],
   lint: ['oci', 'dockerfile', 'context', 'plan'],
   emulation: ['oci', 'sys'],
@@ -30,7 +31,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ],
   run: [
     ...['plan', 'engines', 'transports', 'manifests', 'verify', 'attest', 'registry', 'store', 'oci'],
-    ...['project', 'context', 'dockerfile', 'sys'],
+    ...['project', 'context', 'remote', 'dockerfile', 'sys'],
   ],
   bundle: ['oci', 'store', 'registry', 'transports'],
   outputs: ['oci', 'tar', 'layer', 'store', 'transports', 'sys'],
@@ -44,6 +45,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 const TYPES: Readonly<Record<string, readonly string[]>> = {
   plan: ['layer'],
   engines: ['run/events.ts'],
+  remote: ['run/events.ts'],
   report: ['run/events.ts'],
 }
 

@@ -32,6 +32,7 @@ export const CODES = {
   TAG_IMMUTABLE: { exit: 1, about: 'the registry does not let a tag move' },
   PREBUILD_FAILED: { exit: 1, about: 'a prebuild command failed' },
   OUTPUT_FAILED: { exit: 1, about: 'an output could not be written' },
+  SOURCE_FAILED: { exit: 1, about: 'a URL or a git repository does not give what was asked of it' },
   // registry
   REGISTRY_ERROR: { exit: 1, about: 'a registry refused a request' },
   REGISTRY_ANSWER: { exit: 1, about: 'a registry answered something that it should not' },
@@ -39,6 +40,7 @@ export const CODES = {
   REGISTRY_UNREACHABLE: { exit: 3, about: 'a registry cannot be reached' },
   REGISTRY_BLOCKED: { exit: 2, about: 'registries.conf blocks this registry' },
   OFFLINE: { exit: 3, about: 'the network is needed and was forbidden' },
+  SOURCE_UNREACHABLE: { exit: 3, about: 'a URL or a git repository cannot be reached' },
   CREDENTIALS: { exit: 3, about: 'credentials could not be read' },
   // the environment
   STORE_OWNER: { exit: 3, about: 'the store belongs to somebody else' },
@@ -48,6 +50,7 @@ export const CODES = {
   PERMISSION: { exit: 3, about: 'the operating system refused access' },
   SANDBOX_MISSING: { exit: 3, about: 'steps cannot run on this machine' },
   SANDBOX_FAILED: { exit: 3, about: 'a step could not be started' },
+  TOOL_MISSING: { exit: 3, about: 'a program that is needed is not installed' },
   ENGINE_MISSING: { exit: 3, about: 'no engine here can do this' },
   DAEMON: { exit: 3, about: 'docker or podman could not be asked' },
   PORT_IN_USE: { exit: 3, about: 'an address is taken' },

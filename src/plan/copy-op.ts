@@ -1,8 +1,9 @@
 import type { AddInstruction, CopyInstruction } from '../dockerfile/ast.ts'
 import { expandHeredoc } from '../dockerfile/expand.ts'
-import { ArchimageError } from '../errors/error.ts'
+import type { ArchimageError } from '../errors/error.ts'
 import type { CopyOp, CopySource } from './lowered.ts'
 import { joinPath } from './paths.ts'
+import { remoteSource } from './remote.ts'
 import type { StageState } from './stage-state.ts'
 
 interface CopyInput extends Pick<CopyOp, 'line' | 'range' | 'label'> {
@@ -14,18 +15,17 @@ interface CopyInput extends Pick<CopyOp, 'line' | 'range' | 'label'> {
   readonly fail: (message: string, hint?: string) => ArchimageError
 }
 
-/** COPY or ADD with every word expanded, seen from the working directory. Throws DOCKERFILE_INVALID, UNSUPPORTED for URLs. */
+/** COPY or ADD with every word expanded, seen from the working directory. Throws DOCKERFILE_INVALID. */
 export function copyOp(instruction: CopyInstruction | AddInstruction, state: StageState, input: CopyInput): CopyOp {
   const { from, dest, word, fail, ...place } = input
   const sources = instruction.sources.map(word)
-  const remote = sources.find(source => /^(https?|git|ssh):\/\//i.test(source) || /^git@[^/]+:/.test(source))
-  if (remote !== undefined) {
-    if (instruction.kind === 'copy') throw fail(`COPY cannot take "${remote}"`, 'use ADD for URLs')
-    throw new ArchimageError('UNSUPPORTED', `ADD from a URL is not supported yet: ${remote}`, {
-      hint: 'download the file before the build (prebuild in archimage.yaml can do it) and ADD it from the context',
-    })
-  }
-  if (instruction.kind === 'add' && instruction.checksum !== undefined)
+  const checksum = (instruction.kind === 'add' && instruction.checksum && word(instruction.checksum)) || undefined
+  if (checksum !== undefined && sources.length !== 1) throw fail('--checksum is for one source')
+  const remotes = sources.flatMap(source => {
+    const from = remoteSource(source, instruction, checksum, fail)
+    return from === undefined ? [] : [{ word: source, from }]
+  })
+  if (checksum !== undefined && remotes.length === 0)
     throw fail(
       'ADD --checksum needs one http(s) or git source',
       'remove --checksum, the files of the context are hashed anyway',
@@ -39,6 +39,7 @@ export function copyOp(instruction: CopyInstruction | AddInstruction, state: Sta
     add: instruction.kind === 'add',
     from,
     sources,
+    ...(remotes.length === 0 ? {} : { remotes }),
     files: instruction.files.map(({ name, content, expand }) => ({
       name,
       content: expand ? expandHeredoc(content, env, { escape: '\\' }).value : content,

@@ -3,6 +3,7 @@ import type { MountSharing } from '../dockerfile/mounts.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import type { Platform } from '../oci/platform.ts'
+import type { RemoteSource } from './remote.ts'
 
 /** An image of one platform that a stage stands on or copies from. */
 export interface BaseImage {
@@ -41,6 +42,8 @@ export interface CopyOp extends OpBase {
   readonly add: boolean
   readonly from: CopySource
   readonly sources: readonly string[]
+  /** Those of `sources` that are URLs or git repositories; the others are paths. */
+  readonly remotes?: readonly { readonly word: string; readonly from: RemoteSource }[]
   readonly files: readonly { readonly name: string; readonly content: string }[]
   readonly dest: string
   readonly chown?: string

@@ -16,6 +16,10 @@ export interface SourceMatch {
   readonly entry: Entry
   /** What is below, relative to `path`, parents first, byte order in each directory. */
   readonly below: readonly { readonly path: string; readonly entry: Entry; readonly parentOnly: boolean }[]
+  /** For remote sources, where it is not as the instruction says: whether an archive is unpacked. */
+  readonly unpack?: boolean
+  /** A directory that is copied itself, with its own mode and owner, and not only what is in it. */
+  readonly whole?: true
 }
 
 /**

@@ -263,10 +263,11 @@ export class Client {
     const { host, method, doing } = request
     const reading = method === 'GET' || method === 'HEAD'
     let url = typeof request.url === 'string' ? new URL(host.url(request.url)) : request.url
+    const start = url.origin
     for (let hop = 0; ; hop++) {
       const { authorization, ...others } = request.headers ?? {}
-      const first = hop === 0 && authorization !== undefined ? { authorization } : {}
-      const own = header !== undefined && url.origin === host.origin ? { authorization: header } : first
+      const given = authorization !== undefined && url.origin === start ? { authorization } : {}
+      const own = header !== undefined && url.origin === host.origin ? { authorization: header } : given
       const answer = await this.#send(request, url, { ...others, ...own }, signal)
       const { status } = answer
       const moved =

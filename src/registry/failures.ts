@@ -160,11 +160,16 @@ export function isCertificateProblem(error: unknown): boolean {
   return /CERT|UNABLE_TO_VERIFY|SELF_SIGNED|ERR_TLS/.test(networkCode(error))
 }
 
+/** Why the network failed, in words. */
+export function networkReason(error: unknown): string {
+  return NETWORK[networkCode(error)] ?? clean(String((error as Error | null)?.message ?? error), 200)
+}
+
 /** The error for a host that could not be talked to. */
 export function unreachable(doing: Doing, host: string, error: unknown, attempts: number): ArchimageError {
   const code = networkCode(error)
   const known = NETWORK[code]
-  const why = known ?? clean(String((error as Error | null)?.message ?? error), 200)
+  const why = networkReason(error)
   const said = `${host} cannot be reached${attempts > 1 ? ` (${attempts} attempts)` : ''}: ${why}${code === '' || why.includes(code) ? '' : ` (${code})`}`
   return new ArchimageError('REGISTRY_UNREACHABLE', `${place(doing)}: ${doing.what}: ${said}`, {
     hint: wayOut(code, doing, host),

@@ -7,6 +7,7 @@ import { BlobFetcher } from './blobs.ts'
 import { Images } from './images.ts'
 import { Preparation } from './prepare.ts'
 import { lastBuild, recordedImage } from './records.ts'
+import { Remotes } from './remotes.ts'
 import { planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
 
 export interface PlanCell {
@@ -38,6 +39,7 @@ export async function planRun(
     project: request.project,
     settings: request.settings,
     images,
+    remotes: new Remotes({ ...tools, client: tools.registry.client, offline: request.offline, emit, env: process.env }),
     store: tools.store,
   })
   const graph = planGraph(request, preparation)

@@ -1,5 +1,5 @@
 import { relative, resolve } from 'node:path'
-import { openContext } from '../context/context.ts'
+import { type Context, openContext } from '../context/context.ts'
 import { commitTime } from '../context/epoch.ts'
 import type { HashMemory } from '../context/hash-memory.ts'
 import { emptyContext } from '../context/stdin.ts'
@@ -12,12 +12,13 @@ import { ArchimageError } from '../errors/error.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
-import { ContextView } from '../plan/context-view.ts'
+import { ContextView, findIn, folderTree } from '../plan/context-view.ts'
 import type { PlannedCell } from '../plan/graph.ts'
 import { cellKey, type FileUse, fileUses } from '../plan/key.ts'
 import { lower, type NamedContext } from '../plan/lower.ts'
 import type { Lowered } from '../plan/lowered.ts'
 import { proxyVariables, withProxies } from '../plan/proxies.ts'
+import { remoteId } from '../plan/remote.ts'
 import type { StepPolicy } from '../plan/run-op.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { imageName, matchServiceReference } from '../project/references.ts'
@@ -25,6 +26,7 @@ import type { Store } from '../store/store.ts'
 import { readRegularFile } from '../sys/files.ts'
 import { placedAt } from './failure.ts'
 import type { Images } from './images.ts'
+import { hashMemory, type Remotes } from './remotes.ts'
 
 /** What all cells of a run have in common. */
 export interface CellSettings {
@@ -69,14 +71,17 @@ export class Preparation {
   private readonly project: Project
   private readonly settings: CellSettings
   private readonly images: Images
+  private readonly remotes: Remotes
   private readonly memory: HashMemory
   private readonly dockerfiles = new Map<string, Dockerfile>()
   private readonly views = new Map<string, ContextView>()
+  private readonly contexts: Context[] = []
 
-  constructor(input: { project: Project; settings: CellSettings; images: Images; store: Store }) {
+  constructor(input: { project: Project; settings: CellSettings; images: Images; remotes: Remotes; store: Store }) {
     this.project = input.project
     this.settings = input.settings
     this.images = input.images
+    this.remotes = input.remotes
     this.memory = hashMemory(input.store)
   }
 
@@ -128,9 +133,16 @@ export class Preparation {
     const directories = new Map<string, ContextView>()
     for (const stage of lowered.stages.values())
       for (const op of stage.ops)
-        for (const { from } of fileUses(op))
-          if (from.kind === 'directory')
-            directories.set(from.path, this.view(from.path, undefined, service, times.mode === 'keep'))
+        try {
+          for (const use of fileUses(op)) {
+            if (use.from.kind === 'directory')
+              directories.set(use.from.path, this.view(use.from.path, undefined, service, times.mode === 'keep'))
+            for (const { from } of ('path' in use ? undefined : use.op.remotes) ?? [])
+              directories.set(remoteId(from), await this.remotes.view(from, times.mode === 'keep'))
+          }
+        } catch (error) {
+          throw placedAt(error, dockerfile.file, op)
+        }
     const options: BuildOptions = {
       docker: settings.docker,
       compression: settings.compression,
@@ -142,7 +154,10 @@ export class Preparation {
     const files = (use: FileUse): string => {
       const view = use.from.kind === 'directory' ? directories.get(use.from.path)! : context
       try {
-        return ('path' in use ? view.mounted(use.path) : view.find(use.op)).digest
+        if ('path' in use) return view.mounted(use.path).digest
+        return findIn(use.op, { context, directories })
+          .map(found => found.digest)
+          .join()
       } catch (error) {
         throw placedAt(error, dockerfile.file, use.op)
       }
@@ -238,7 +253,8 @@ export class Preparation {
             memory: this.memory,
             exclude: this.settings.exclude,
           })
-      view = new ContextView(context, { modes: service.modes, times })
+      this.contexts.push(context)
+      view = new ContextView(folderTree(context, { modes: service.modes }), { times })
       this.views.set(key, view)
     }
     return view
@@ -246,7 +262,8 @@ export class Preparation {
 
   /** Keeps what was hashed for the next run. */
   save(): void {
-    for (const view of this.views.values()) view.context.save()
+    for (const context of this.contexts) context.save()
+    this.remotes.save()
   }
 }
 
@@ -261,13 +278,6 @@ function exception(service: Service, platform: Platform, { target, stages }: Low
   return [
     `the image for ${wanted} stands on ${image.name} for ${have}, as its project wants it: ${service.platformException}`,
   ]
-}
-
-function hashMemory(store: Store): HashMemory {
-  return {
-    load: root => store.records.blob('context', root),
-    save: (root, bytes) => store.records.putBlob('context', root, bytes),
-  }
 }
 
 const MAX_DOCKERFILE = 16 * 1024 * 1024

@@ -22,6 +22,7 @@ import { type CellSettings, Preparation, type Prepared } from './prepare.ts'
 import type { Publication, TagWish } from './publication.ts'
 import { type Published, publish } from './publish.ts'
 import { type CellRecord, type LastBuild, lastBuild, recordedImage, recordImage, recordLast } from './records.ts'
+import { Remotes } from './remotes.ts'
 import { Slots } from './slots.ts'
 
 export interface RunRequest {
@@ -121,6 +122,14 @@ class Run {
       project: request.project,
       settings: request.settings,
       images,
+      remotes: new Remotes({
+        store: tools.store,
+        client: tools.registry.client,
+        offline: request.offline,
+        emit,
+        signal: this.signal,
+        env: process.env,
+      }),
       store: tools.store,
     })
   }

@@ -17,6 +17,7 @@ export const NAMES = {
   tars: 'tars',
   snapshots: 'snapshots',
   binaries: 'cache',
+  knownHosts: 'known_hosts',
   database: 'archimage.db',
   lease: 'lock',
   indexLock: 'index.lock',

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSyn
 import { join } from 'node:path'
 import { systemError } from '../errors/error.ts'
 import { isRecord } from '../oci/json.ts'
-import { makeDir, temporaryName } from '../sys/files.ts'
+import { makeDir, temporaryName, writeFileAtomic } from '../sys/files.ts'
 import { hashHex } from '../sys/hash.ts'
 import { removeTree } from '../sys/remove-tree.ts'
 import { listFiles } from './binaries.ts'
@@ -74,6 +74,11 @@ export function keepSnapshot(root: string, key: string, dir: string, bytes: numb
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw systemError(error, `keeping ${final}`)
   }
   return join(final, FILES)
+}
+
+/** Says anew what a snapshot takes on the disk, for those that grow. */
+export function weighSnapshot(root: string, key: string, bytes: number): void {
+  writeFileAtomic(join(place(root, key), ABOUT), JSON.stringify({ key, bytes }))
 }
 
 /** False when it was not there, or could not be removed; nothing half removed stays under its name. */

@@ -13,7 +13,14 @@ import { type Image, listImages, removeImage } from './images.ts'
 import { collect, type Parts, type Pruned, type PruneOptions, prune, type Usage, usage } from './prune.ts'
 import { Records } from './records.ts'
 import { type Naming, Refs } from './refs.ts'
-import { findSnapshot, keepSnapshot, removeTemporary, scratchDirectory, snapshotPath } from './snapshots.ts'
+import {
+  findSnapshot,
+  keepSnapshot,
+  removeTemporary,
+  scratchDirectory,
+  snapshotPath,
+  weighSnapshot,
+} from './snapshots.ts'
 import type { BlobFile, BlobWriter, Origin, Ref } from './types.ts'
 import { FileWriter } from './writer.ts'
 
@@ -142,6 +149,16 @@ export class Store {
    */
   keep(key: string, dir: string, bytes: number): string {
     return keepSnapshot(this.root, key, dir, bytes)
+  }
+
+  /** Says anew what a snapshot takes on the disk. */
+  weigh(key: string, bytes: number): void {
+    weighSnapshot(this.root, key, bytes)
+  }
+
+  /** A file for ssh: the keys of hosts that were met here. */
+  knownHosts(): string {
+    return join(this.root, NAMES.knownHosts)
   }
 
   refs(): Ref[] {

@@ -6,6 +6,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   unlinkSync,
@@ -121,4 +122,12 @@ export function readRegularFile(path: string, limit: number): Buffer | string | 
   } finally {
     closeSync(fd)
   }
+}
+
+/** Bytes of all files below a folder. */
+export function sizeOf(folder: string): number {
+  let size = 0
+  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true }))
+    if (entry.isFile()) size += lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? 0
+  return size
 }

@@ -15,29 +15,39 @@ export interface Prepared {
   readonly case: Case
   readonly folder: string
   readonly contexts: Readonly<Record<string, string>>
+  /** Where the context is, when it is no folder. */
+  readonly context?: string
 }
 
-export function prepare(one: Case, folder: string, host: string): Prepared {
+/** Fills in what stands for servers and commits. */
+export type Fill = (text: string) => string
+
+export function prepare(one: Case, folder: string, fill: Fill): Prepared {
   const context = new Context(join(folder, 'context'))
   if (one.files) one.files(context)
   else context.file('a')
   mkdirSync(join(folder, 'dockerfile'), { recursive: true })
-  writeFileSync(join(folder, 'dockerfile', 'Dockerfile'), one.dockerfile.replaceAll('REG/', `${host}/`))
+  writeFileSync(join(folder, 'dockerfile', 'Dockerfile'), fill(one.dockerfile))
   if (one.ignoreBeside) writeFileSync(join(folder, 'dockerfile', 'Dockerfile.dockerignore'), one.ignoreBeside)
   const contexts = Object.entries(one.contexts ?? {}).map(([name, write]) => {
-    if (typeof write === 'string') return [name, write.replace('REG/', `${host}/`)]
+    if (typeof write === 'string') return [name, fill(write)]
     const named = new Context(join(folder, 'named', name))
     write(named)
     return [name, named.folder]
   })
-  return { case: one, folder, contexts: Object.fromEntries(contexts) }
+  return {
+    case: one,
+    folder,
+    contexts: Object.fromEntries(contexts),
+    ...(one.context === undefined ? {} : { context: fill(one.context) }),
+  }
 }
 
-const isImage = (context: string): boolean => context.startsWith('docker-image://')
+const isRemote = (context: string): boolean => /^[a-z-]+:\/\//.test(context)
 const LIMIT = 60_000
 
 export async function buildWithBuildKit(
-  { case: one, folder, contexts }: Prepared,
+  { case: one, folder, contexts, context }: Prepared,
   buildkit: BuildKit,
 ): Promise<Result> {
   const out = join(folder, 'buildkit.tar')
@@ -46,9 +56,13 @@ export async function buildWithBuildKit(
     ...(one.target === undefined ? [] : [`target=${one.target}`]),
     ...Object.entries(one.args ?? {}).map(([name, value]) => `build-arg:${name}=${value}`),
     ...Object.entries(one.labels ?? {}).map(([name, value]) => `label:${name}=${value}`),
-    ...Object.entries(contexts).map(([name, at]) => `context:${name}=${isImage(at) ? at : `local:${name}`}`),
+    ...(context === undefined ? [] : [`context=${context}`]),
+    ...(one.file === undefined ? [] : [`filename=${one.file}`]),
+    // Else the frontend looks for it in the remote context.
+    ...(context !== undefined && one.dockerfile !== '' ? ['dockerfilekey=dockerfile'] : []),
+    ...Object.entries(contexts).map(([name, at]) => `context:${name}=${isRemote(at) ? at : `local:${name}`}`),
   ]
-  const folders = Object.fromEntries(Object.entries(contexts).filter(([, at]) => !isImage(at)))
+  const folders = Object.fromEntries(Object.entries(contexts).filter(([, at]) => !isRemote(at)))
   const locals = { context: join(folder, 'context'), dockerfile: join(folder, 'dockerfile'), ...folders }
   const { code, stdout, stderr } = await run(
     [
@@ -68,18 +82,19 @@ export async function buildWithBuildKit(
 }
 
 export async function buildWithArchimage(
-  { case: one, folder, contexts }: Prepared,
+  { case: one, folder, contexts, context }: Prepared,
   command: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Result> {
   const out = join(folder, 'archimage.tar')
+  const dockerfile = one.dockerfile === '' ? one.file : join(folder, 'dockerfile', 'Dockerfile')
+  const { path, input } = await contextFor(one, folder, context)
   const { code, stdout, stderr } = await run(
     [
       ...command,
       'build',
       '--progress=plain',
-      '-f',
-      join(folder, 'dockerfile', 'Dockerfile'),
+      ...(dockerfile === undefined ? [] : ['-f', dockerfile]),
       '--platform',
       (one.platforms ?? ['linux/amd64']).join(),
       '-o',
@@ -88,11 +103,25 @@ export async function buildWithArchimage(
       ...Object.entries(one.args ?? {}).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
       ...Object.entries(one.labels ?? {}).flatMap(([name, value]) => ['--label', `${name}=${value}`]),
       ...Object.entries(contexts).flatMap(([name, path]) => ['--build-context', `${name}=${path}`]),
-      join(folder, 'context'),
+      path,
     ],
-    { env, timeout: LIMIT },
+    { env, timeout: LIMIT, ...(input === undefined ? {} : { input }) },
   )
   return result(code, out, stdout + stderr)
+}
+
+async function contextFor(
+  { through }: Case,
+  folder: string,
+  context: string | undefined,
+): Promise<{ readonly path: string; readonly input?: Uint8Array }> {
+  if (context === undefined) return { path: join(folder, 'context') }
+  if (through === undefined) return { path: context }
+  const bytes = new Uint8Array(await (await fetch(context)).arrayBuffer())
+  if (through === 'stdin') return { path: '-', input: bytes }
+  const path = join(folder, 'context.archive')
+  writeFileSync(path, bytes)
+  return { path }
 }
 
 function result(code: number, out: string, output: string): Result {

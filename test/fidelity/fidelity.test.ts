@@ -15,14 +15,17 @@ import { flags } from './cases/flags.ts'
 import { ignore } from './cases/ignore.ts'
 import { language } from './cases/language.ts'
 import { platforms } from './cases/platforms.ts'
+import { remote } from './cases/remote.ts'
 import { stages } from './cases/stages.ts'
 import { differences } from './compare.ts'
+import { type Site, startSite } from './site.ts'
 
-const NEEDS = ['buildkitd', 'buildctl', 'runc', 'root'] as const
+const NEEDS = ['buildkitd', 'buildctl', 'runc', 'git', 'root'] as const
 const GROUPS: Readonly<Record<string, readonly Case[]>> = {
   COPY: copy,
   'flags of COPY and ADD': flags,
   ADD: add,
+  'remote sources': remote,
   heredocs,
   stages,
   config,
@@ -50,6 +53,7 @@ const outcomes = new Map<string, PromiseWithResolvers<Outcome>>(
 )
 let registry: Registry | undefined
 let buildkit: BuildKit | undefined
+let site: Site | undefined
 let command = archimage
 
 async function work(queue: Case[]): Promise<void> {
@@ -58,7 +62,7 @@ async function work(queue: Case[]): Promise<void> {
     const outcome = outcomes.get(one.name)!
     try {
       mkdirSync(own)
-      const prepared = prepare(one, own, registry!.address)
+      const prepared = prepare(one, own, fill)
       const [theirs, ours] = await Promise.all([
         buildWithBuildKit(prepared, buildkit!),
         buildWithArchimage(prepared, command, { ARCHIMAGE_HOME: join(folder, 'home'), SOURCE_DATE_EPOCH: undefined }),
@@ -70,6 +74,13 @@ async function work(queue: Case[]): Promise<void> {
       rmSync(own, { recursive: true, force: true })
     }
   }
+}
+
+function fill(text: string): string {
+  return text
+    .replaceAll('REG/', `${registry!.address}/`)
+    .replaceAll('WEB/', `${site!.url}/`)
+    .replaceAll(/COMMIT\(([\w-]+)\)/g, (_, name: string) => site!.commits.get(name)!)
 }
 
 async function compiled(): Promise<string> {
@@ -84,6 +95,7 @@ beforeAll(async () => {
   // Hundreds of starts: the executable saves half a minute of them.
   if (ONLY === '') command = [await compiled()]
   registry = await startRegistry({ port: 0 })
+  site = await startSite(folder)
   await pushBases(registry.address, `${registry.address}/base:1`)
   buildkit = await startBuildKit({ registries: [registry.address] })
   const queue = Object.entries(GROUPS).flatMap(([group, cases]) => cases.filter(one => isWanted(group, one)))
@@ -93,6 +105,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await buildkit?.stop()
   await registry?.close()
+  await site?.stop()
   await removeFolder(folder)
 }, 60_000)
 
@@ -103,7 +116,13 @@ test('every case has a name of its own', () => {
 test('docs/differences.md has what cases show, and what they do not compare', () => {
   const headings = [...DOCUMENTED.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading!)
   const shown = ALL.flatMap(one => one.differs?.section ?? [])
-  const apart = ['Times', 'Always an index', 'The syntax directive', 'Unknown names in --chown']
+  const apart = [
+    'Times',
+    'Always an index',
+    'The syntax directive',
+    'Unknown names in --chown',
+    'Redirects of downloads',
+  ]
   expect(headings.toSorted()).toEqual([...new Set([...shown, ...apart])].sort())
 })
 

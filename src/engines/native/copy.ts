@@ -38,7 +38,7 @@ export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMa
   })
 
   for (const [i, match] of [...matches, ...heredocs].entries()) {
-    const archive = op.unpack ? context.unpack(match) : undefined
+    const archive = context.unpack(match)
     if (archive) {
       const dest = change.resolve(op.dest)
       change.makeDirectories(dest, 0o755, owner)
@@ -53,7 +53,10 @@ export function applyCopy(change: Change, op: CopyOp, matches: readonly SourceMa
     let dest = change.resolve(op.dest)
     const there = change.lookup(dest)
     if (match.entry.type === 'dir') {
-      if (!there) change.makeDirectories(dest, directoryMode, owner)
+      if (!there && match.whole) {
+        change.makeDirectories(parentOf(dest), directoryMode, owner)
+        copyOne(dest, match.entry, false, match)
+      } else if (!there) change.makeDirectories(dest, directoryMode, owner)
       else if (there.type !== 'dir') throw blocked(dest, 'a file is in the way of a directory')
       for (const { path, entry, parentOnly } of match.below)
         copyOne(dest === '' ? path : `${dest}/${path}`, entry, parentOnly, match)

@@ -11,6 +11,7 @@ import type { Digest } from '../../oci/digest.ts'
 import { type Descriptor, encodeImageManifest, type ImageManifest } from '../../oci/manifest.ts'
 import { compressionOf, convertType, DOCKER, layerType, OCI } from '../../oci/media-types.ts'
 import { formatPlatform } from '../../oci/platform.ts'
+import { findIn } from '../../plan/context-view.ts'
 import { FORMAT } from '../../plan/key.ts'
 import { CREATED } from '../../plan/lower.ts'
 import type { CopyOp, LoweredStage, Op } from '../../plan/lowered.ts'
@@ -176,8 +177,8 @@ class NativeBuild {
     const { from } = op
     if (op.sources.length === 0) return []
     if (from.kind === 'scratch') return findSources(op, treeSource(new Tree(), 'scratch'))
-    if (from.kind === 'context') return this.cell.context.find(op).matches
-    if (from.kind === 'directory') return this.cell.directories.get(from.path)!.find(op).matches
+    if (from.kind === 'context' || from.kind === 'directory')
+      return findIn(op, this.cell).flatMap(found => found.matches)
     if (from.kind === 'image')
       return findSources(op, treeSource(await imageTree(from.image, this.tools), from.image.name))
     const { tree } = await this.stage(from.stage)
@@ -190,7 +191,7 @@ class NativeBuild {
         hint: 'write an octal mode up to 7777, or a symbolic one like u=rwX,go=rX',
       })
     const matches = (await this.sources(op)).map((match, i) => withInodes(match, `${serial}.${i}`))
-    const archives = op.unpack ? await this.archives(matches) : new Map<SourceMatch, readonly ArchiveEntry[]>()
+    const archives = await this.archives(matches.filter(match => match.unpack ?? op.unpack))
     // --link makes a layer that does not depend on what is below it: it is computed on an empty tree and laid over.
     const target = op.link ? new Change(new Tree({ caseInsensitive: change.tree.caseInsensitive })) : change
     const owner = op.chown === undefined ? undefined : await this.owner(op.chown, change, `line ${op.line}: --chown`)

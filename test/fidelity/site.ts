@@ -1,0 +1,92 @@
+import { join } from 'node:path'
+import { Repositories } from '../remote/repositories.ts'
+import { startWeb, type Web } from '../remote/web.ts'
+import { dir, file, hard, link } from './bases.ts'
+import { type Compressor, compressors } from './compress.ts'
+import { type Entry, writeTar } from './tar.ts'
+
+/** The web server that cases take files, archives and repositories from. */
+export interface Site extends Pick<Web, 'url' | 'stop'> {
+  /** Commits by name. */
+  readonly commits: ReadonlyMap<string, string>
+}
+
+const MODIFIED = { 'last-modified': 'Tue, 14 Nov 2023 22:13:20 GMT' }
+const APP = { uid: 1000, gid: 1001 }
+const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex')
+
+/** A context as an archive: owners, modes, links, attributes, folders that no entry names. */
+export const archive: readonly Entry[] = [
+  dir('.', 0o700, { uid: 3, gid: 4 }),
+  file('Dockerfile', 'FROM scratch\nCOPY . /all/\nCOPY top/one top/link /some/\n'),
+  file('other.Dockerfile', 'FROM scratch\nCOPY --from=0 / /\nFROM scratch\nCOPY top/*e /x/\n'),
+  file('sub/Dockerfile.sub', 'FROM scratch\nCOPY --parents sub/./Dockerfile.sub top/**/x /p/\nADD inner.tar /i/\n'),
+  file('.dockerignore', 'top\n'),
+  dir('top', 0o2750, APP),
+  file('top/one', 'one\n', 0o640, APP),
+  file('top/suid', 'suid\n', 0o4711),
+  file('top/cap', 'cap\n', 0o755, { pax: { 'SCHILY.xattr.security.capability': CAPABILITY } }),
+  link('top/link', 'one', APP),
+  link('top/abs', '/top/one'),
+  hard('top/hard', 'top/one', 0o640, APP),
+  file('no/entry/for/x', 'x\n', 0o600, { uid: 7, gid: 8 }),
+  file('top/deep/er/x'),
+  link('linked', 'top'),
+  { path: 'fifo', type: 'fifo', mode: 0o622 },
+  file('inner.tar', String(writeTar([dir('in', 0o711, APP), file('in/side')])), 0o600),
+  file('script', '#!/bin/sh\n', 0o755),
+]
+
+/** Everything that the cases of cases/remote.ts name. */
+export async function startSite(folder: string): Promise<Site> {
+  const repositories = new Repositories(join(folder, 'git'))
+  const commits = makeRepositories(repositories)
+  const web = await startWeb({ repositories: repositories.folder })
+  const page = (path: string, body: string | Uint8Array, headers: Readonly<Record<string, string>> = {}): void =>
+    void web.pages.set(path, { body, headers })
+  page('/hello.txt', 'hello\n', MODIFIED)
+  page('/etag.txt', 'etag\n', { etag: '"1"' })
+  page('/', 'index\n')
+  page('/folder/', 'folder\n')
+  page('/name%20with%2Fslash', 'odd name\n')
+  page('/query?a=b&c=d', 'query\n')
+  page('/disposition', 'disposition\n', { 'content-disposition': 'attachment; filename="other.txt"' })
+  page('/empty', '')
+  web.pages.set('/moved', { status: 302, headers: { location: '/hello.txt' } })
+  for (const compressor of Object.keys(compressors) as Compressor[])
+    page(`/context.${compressor}`, compressors[compressor](writeTar(archive)), MODIFIED)
+  page('/files.tar', writeTar([dir('d', 0o750, APP), file('d/f', 'f\n', 0o640, APP), link('l', 'd/f')]))
+  page('/Dockerfile', 'FROM scratch\nCOPY context /the-dockerfile\nADD context /added/\n')
+  page('/text.gz', compressors.gzip(Buffer.from('no archive\n'.repeat(100))))
+  return { url: web.url, stop: () => web.stop(), commits }
+}
+
+function makeRepositories(repositories: Repositories): Map<string, string> {
+  const commits = new Map<string, string>()
+  const files = {
+    Dockerfile: 'FROM scratch\nCOPY . /all/\n',
+    'app/Dockerfile': 'FROM scratch\nCOPY . /app/\n',
+    'app/main.txt': 'main\n',
+    'app/run.sh': { program: '#!/bin/sh\n' },
+    link: { link: 'app/main.txt' },
+    outside: { link: '/etc/passwd' },
+    '.dockerignore': 'app\n',
+    'named/other.Dockerfile': 'FROM scratch\nCOPY app/*.txt /only/\n',
+    'crlf.txt': 'a\nb\n',
+    '.gitattributes': 'crlf.txt text eol=crlf\nignored.txt export-ignore\n',
+    'ignored.txt': 'in the checkout\n',
+  }
+  commits.set('first', repositories.create('app', files))
+  commits.set('tag', repositories.tag('app', 'v1', true))
+  repositories.tag('app', 'light')
+  repositories.branch('app', 'feature/x')
+  commits.set('feature', repositories.commit('app', { 'app/main.txt': 'feature\n' }))
+  repositories.branch('app', 'main')
+  repositories.git(repositories.work('app'), 'reset', '-q', '--hard', commits.get('first')!)
+  commits.set('main', repositories.commit('app', { 'app/main.txt': 'newer\n' }))
+  commits.set('library', repositories.create('library', { 'library.txt': 'library\n' }))
+  repositories.create('with-modules', { 'top.txt': 'top\n' })
+  repositories.submodule('with-modules', 'lib', '../library.git', commits.get('library')!)
+  commits.set('with-modules', repositories.record('with-modules'))
+  return commits
+}
