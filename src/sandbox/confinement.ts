@@ -120,7 +120,7 @@ export interface Seccomp {
   readonly syscalls: readonly SystemCallRule[]
 }
 
-const [EPERM, ENOSYS, AF_VSOCK] = [1, 38, 40]
+const [EPERM, ENOSYS, AF_ALG, AF_NFC, AF_VSOCK] = [1, 38, 38, 39, 40]
 /** CLONE_NEW*: cgroup, ipc, mount, net, pid, user, uts. */
 const CLONE_NAMESPACES = 0x7e020000
 /** PER_LINUX, PER_LINUX32, both with UNAME26, and the question for what it is. */
@@ -142,8 +142,8 @@ export function seccompProfile(arch: string = process.arch): Seccomp | undefined
     architectures,
     syscalls: [
       allow([...ALLOWED.trim().split(/\s+/), ...ALLOWED_ON[arch]!]),
-      allow(['socket'], { index: 0, value: AF_VSOCK - 2, op: 'SCMP_CMP_LT' }),
-      allow(['socket'], { index: 0, value: AF_VSOCK - 1, op: 'SCMP_CMP_EQ' }),
+      allow(['socket'], { index: 0, value: AF_ALG, op: 'SCMP_CMP_LT' }),
+      allow(['socket'], { index: 0, value: AF_NFC, op: 'SCMP_CMP_EQ' }),
       allow(['socket'], { index: 0, value: AF_VSOCK, op: 'SCMP_CMP_GT' }),
       ...PERSONALITIES.map(value => allow(['personality'], { index: 0, value, op: 'SCMP_CMP_EQ' })),
       allow(['clone'], { index: 0, value: CLONE_NAMESPACES, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }),

@@ -1,13 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
-import { builtin } from '../sys/builtin.ts'
-import { killTree } from './processes.ts'
+import { type Output, startWithPipes } from './output.ts'
+import { endTree } from './processes.ts'
 import type { RuntimeSpec } from './spec.ts'
 import type { StepEnd } from './step.ts'
 
-/** runc or crun. */
+/** What starts steps: an OCI runtime, or we ourselves. */
 export interface Runtime {
-  readonly name: 'runc' | 'crun'
+  readonly name: 'namespaces' | 'runc' | 'crun'
   readonly path: string
 }
 
@@ -18,33 +18,23 @@ export interface Running {
   kill(): void
 }
 
-export type Output = (stream: 'stdout' | 'stderr', bytes: Buffer) => Promise<void> | undefined
-
 /**
  * Starts the container of `spec`; its bundle and state lie in `place`, an empty directory in memory. No cgroup is made, so that
  * there is none to be left behind.
  */
 export function runContainer(runtime: Runtime, spec: RuntimeSpec, id: string, place: string, output: Output): Running {
-  writeFileSync(`${place}/config.json`, JSON.stringify(spec))
+  writeFileSync(`${place}/config.json`, JSON.stringify(spec), { mode: 0o600 })
   const log = `${place}/log.json`
-  const cgroups = runtime.name === 'crun' ? ['--cgroup-manager=disabled'] : ['--rootless=true']
-  const child = builtin.childProcess.spawn(
+  const cgroups = runtime.name === 'crun' ? '--cgroup-manager=disabled' : '--rootless=true'
+  const { child, ended } = startWithPipes(
     runtime.path,
-    [...['--root', `${place}/state`, '--log', log, '--log-format', 'json'], ...cgroups, 'run', '--bundle', place, id],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] ?? '' } },
+    [...['--root', `${place}/state`, '--log', log, '--log-format', 'json', cgroups], 'run', '--bundle', place, id],
+    { PATH: process.env['PATH'] ?? '' },
+    spec.process.user,
+    output,
   )
-  const drained = Promise.all([forward(child.stdout, 'stdout', output), forward(child.stderr, 'stderr', output)])
-  const end = new Promise<StepEnd>((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', (code, signal) => {
-      drained.then(() => resolve(endOf(runtime, code, signal, log)), reject)
-    })
-  })
-  return { end, kill: () => child.pid !== undefined && killTree(child.pid) }
-}
-
-async function forward(stream: NodeJS.ReadableStream, name: 'stdout' | 'stderr', output: Output): Promise<void> {
-  for await (const chunk of stream) await output(name, chunk as Buffer)
+  const end = ended.then(({ code, signal }) => endOf(runtime, code, signal, log))
+  return { end, kill: () => endTree(child, end) }
 }
 
 const SIGNALS: Readonly<Record<number, string>> = {

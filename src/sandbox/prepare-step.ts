@@ -1,11 +1,10 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { MS, unmount } from '../sys/mount.ts'
-import { makeDevices } from './devices.ts'
+import { unmount } from '../sys/mount.ts'
 import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
 import { mountLayers } from './overlay.ts'
 import { lstat, resolveInRoot } from './paths.ts'
-import { type Bind, type Prepared, type RuntimeSpec, runtimeSpec } from './spec.ts'
+import type { Bind, Prepared } from './spec.ts'
 import type { Step } from './step.ts'
 import { prepareMounts, type Undo } from './step-mounts.ts'
 import { Stubs } from './stubs.ts'
@@ -21,6 +20,7 @@ export interface Surroundings {
   readonly openFiles: number
   readonly capabilities: readonly string[]
   readonly ttyGroup: boolean
+  readonly groupsDenied: boolean
 }
 
 /**
@@ -32,18 +32,15 @@ export async function prepareStep(
   network: Prepared['network'],
   around: Surroundings,
   undo: Undo,
-): Promise<RuntimeSpec> {
+): Promise<Prepared> {
   const place = `${around.memory}/${step.id}`
-  const [root, devices] = [`${place}/root`, `${place}/dev`]
+  const root = `${place}/root`
   mkdirSync(root)
-  mkdirSync(devices)
   mountLayers(root, step.lowers, { ...step, rootless: around.rootless, devices: step.insecure })
   undo.add(() => unmount(root, true))
   const stubs = new Stubs(root)
   undo.add(() => stubs.remove())
 
-  undo.mount('tmpfs', devices, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=755,size=65536k')
-  makeDevices(devices)
   for (const name of ['/proc', '/dev', '/sys']) stubs.make(name, 'directory')
 
   const user = lookUpUser(root, step.user)
@@ -59,7 +56,7 @@ export async function prepareStep(
     if (!isMounted(target, binds.slice(0, i)))
       stubs.make(target, lstatSync(source).isDirectory() ? 'directory' : 'file')
   if (!isMounted(step.cwd, binds)) makeWorkingDirectory(resolveInRoot(root, step.cwd), user)
-  return runtimeSpec(step, { ...around, root, user, binds, network, devices })
+  return { ...around, root, user, binds, network }
 }
 
 /** /etc/hosts and /etc/resolv.conf. */

@@ -3,10 +3,14 @@ import { isArchimageError, systemError } from '../errors/error.ts'
 import { MS, mount } from '../sys/mount.ts'
 import { hideCgroups, showCgroups } from './cgroups.ts'
 import { ALL_CAPABILITIES } from './confinement.ts'
-import { exitProgram } from './elf.ts'
+import { makeDevices } from './devices.ts'
 import { decodeJson, encodeJson, encodeOutput, frameReader, JSON_FRAME } from './frames.ts'
-import { type Output, type Running, type Runtime, runContainer } from './oci-runtime.ts'
+import { launchProgram } from './launch-program.ts'
+import { runInNamespaces } from './namespaces.ts'
+import { type Running, type Runtime, runContainer } from './oci-runtime.ts'
+import type { Output } from './output.ts'
 import { prepareStep, type Surroundings } from './prepare-step.ts'
+import { runtimeSpec } from './spec.ts'
 import type { Step, StepEnd } from './step.ts'
 import { Undo } from './step-mounts.ts'
 
@@ -60,7 +64,7 @@ export function serveSteps(): Promise<number> {
   const answer = (value: Answer): void => void send(encodeJson(value))
 
   async function run(n: number, step: Step): Promise<StepEnd> {
-    const output = (stream: 'stdout' | 'stderr', bytes: Buffer) => send(encodeOutput(n, stream, bytes))
+    const output: Output = (stream, bytes) => send(encodeOutput(n, stream, bytes))
     const end = await runStep(step, runtime!, around!, output, container => {
       running.set(n, container)
       if (killed.has(n)) container.kill()
@@ -111,13 +115,24 @@ async function runStep(
   try {
     mkdirSync(place)
     undo.add(() => rmSync(place, { recursive: true, force: true }))
-    const spec = await prepareStep(step, undefined, around, undo)
-    const container = runContainer(runtime, spec, step.id, place, output)
+    const prepared = await prepareStep(step, step.network === 'none' ? 'own' : undefined, around, undo)
+    const container =
+      runtime.name === 'namespaces'
+        ? runInNamespaces(step, prepared, place, output)
+        : runContainer(runtime, runtimeSpec(step, prepared, mountDevices(`${place}/dev`, undo)), step.id, place, output)
     started(container)
     return await container.end
   } finally {
     undo.run()
   }
+}
+
+/** A /dev for a runtime that shall not make device nodes. */
+function mountDevices(at: string, undo: Undo): string {
+  mkdirSync(at)
+  undo.mount('tmpfs', at, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=755,size=65536k')
+  makeDevices(at)
+  return at
 }
 
 /** The first that starts a container like those of the steps. */
@@ -142,7 +157,7 @@ async function probe(runtime: Runtime, around: Surroundings): Promise<StepEnd> {
   const [memory, disk] = [`${around.memory}/probe-root`, `${around.scratch}/probe`]
   try {
     for (const directory of [memory, `${disk}/upper`, `${disk}/work`]) mkdirSync(directory, { recursive: true })
-    writeFileSync(`${memory}/probe`, exitProgram(), { mode: 0o755 })
+    writeFileSync(`${memory}/probe`, launchProgram([{ name: 'exit_group', args: [0] }], []).bytes, { mode: 0o755 })
     const step: Step = {
       ...{ id: `probe-${runtime.name}`, lowers: [memory], upper: `${disk}/upper`, work: `${disk}/work` },
       ...{ args: ['/probe'], env: [], cwd: '/', user: '', mounts: [], network: 'none', insecure: false },
@@ -173,6 +188,7 @@ function surroundings({ directory, rootless }: Setup): Surroundings {
     openFiles: hardLimit('Max open files'),
     capabilities: ownCapabilities(),
     ttyGroup: true,
+    groupsDenied: false,
   }
 }
 

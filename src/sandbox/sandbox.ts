@@ -10,6 +10,8 @@ import type { Sandbox, SandboxFacts, Step, StepEnd, StepTools } from './step.ts'
 export interface SandboxOptions {
   /** A directory of ours on the file system of the snapshots; made when it is missing. */
   readonly directory: string
+  /** Only this one. */
+  readonly runtime?: Runtime['name']
 }
 
 /** The hidden argument with which archimage starts itself to run steps. */
@@ -59,7 +61,16 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
     }),
   )
   const gone = new Promise<void>(resolve => child.on('close', () => resolve()))
-  send({ setup: { directory: options.directory, runtimes: ociRuntimes(false), rootless: false } })
+  send({
+    setup: {
+      directory: options.directory,
+      runtimes:
+        options.runtime === undefined
+          ? runtimesHere(false)
+          : runtimesHere(false).filter(one => one.name === options.runtime),
+      rootless: false,
+    },
+  })
   const found = await new Promise<Ready>((resolve, reject) => {
     ready = resolve
     child.on('error', reject)
@@ -110,12 +121,13 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
   }
 }
 
-/** Crun, four times as fast, undoes `nodev` on the root: for root, device nodes would open. */
-function ociRuntimes(rootless: boolean): Runtime[] {
-  return (rootless ? (['crun', 'runc'] as const) : (['runc'] as const)).flatMap(name => {
+/** Crun undoes `nodev` on the root: for root, device nodes would open. */
+function runtimesHere(rootless: boolean): Runtime[] {
+  const installed = (rootless ? (['crun', 'runc'] as const) : (['runc'] as const)).flatMap(name => {
     const path = findProgram(name)
     return path === undefined ? [] : [{ name, path }]
   })
+  return [{ name: 'namespaces', path: '' }, ...installed]
 }
 
 function errorOf({ code, message, hint, stack }: Failure): Error {

@@ -54,12 +54,12 @@ export interface Prepared {
   readonly openFiles: number
   /** All that this process has, for steps that are not confined. */
   readonly capabilities: readonly string[]
-  /** A directory with the devices. */
-  readonly devices: string
   /** In a user namespace. */
   readonly rootless: boolean
   /** Whether group 5 (`tty`) exists in this user namespace. */
   readonly ttyGroup: boolean
+  /** In a user namespace of a single user: supplementary groups cannot be set. */
+  readonly groupsDenied: boolean
 }
 
 /** A file or directory of this machine in the step. */
@@ -73,8 +73,8 @@ export interface Bind {
 /** The soft limit of services under systemd, and so of containers. */
 const OPEN_FILES = 1024
 
-/** The container of a step: confined as docker confines one. */
-export function runtimeSpec(step: Step, prepared: Prepared): RuntimeSpec {
+/** The container of a step, confined as docker confines one; `devices` is its /dev. */
+export function runtimeSpec(step: Step, prepared: Prepared, devices: string): RuntimeSpec {
   const { user, binds, network } = prepared
   const capabilities = step.insecure ? prepared.capabilities : CAPABILITIES
   const handed = step.insecure ? capabilities : []
@@ -100,7 +100,7 @@ export function runtimeSpec(step: Step, prepared: Prepared): RuntimeSpec {
       noNewPrivileges: false,
     },
     mounts: [
-      ...systemMounts(step, prepared),
+      ...systemMounts(step, prepared, devices),
       ...binds.map(bind => ({
         destination: bind.target,
         type: 'bind',
@@ -120,9 +120,9 @@ export function runtimeSpec(step: Step, prepared: Prepared): RuntimeSpec {
   }
 }
 
-const SHM_SIZE = 64 << 20
+export const SHM_SIZE = 64 << 20
 
-function systemMounts(step: Step, { devices, ttyGroup, network, rootless }: Prepared): SpecMount[] {
+function systemMounts(step: Step, { ttyGroup, network, rootless }: Prepared, devices: string): SpecMount[] {
   const plain = ['nosuid', 'noexec', 'nodev']
   const access = step.insecure ? [] : ['ro']
   return [
@@ -149,11 +149,11 @@ function systemMounts(step: Step, { devices, ttyGroup, network, rootless }: Prep
 }
 
 /** HOME is that of the user unless the image says another, as OCI runtimes have it. */
-function environment(env: readonly string[], home: string): readonly string[] {
+export function environment(env: readonly string[], home: string): readonly string[] {
   return env.some(one => one.startsWith('HOME=') && one !== 'HOME=') ? env : [...env, `HOME=${home}`]
 }
 
-function rlimits(step: Step, openFiles: number) {
+export function rlimits(step: Step, openFiles: number) {
   const asked = step.ulimits.map(({ name, soft, hard }) => ({ type: `RLIMIT_${name.toUpperCase()}`, soft, hard }))
   if (asked.some(one => one.type === 'RLIMIT_NOFILE')) return asked
   return [...asked, { type: 'RLIMIT_NOFILE', soft: Math.min(OPEN_FILES, openFiles), hard: openFiles }]

@@ -1,0 +1,255 @@
+import { ALL_CAPABILITIES, CAPABILITIES, MASKED_PATHS, READONLY_PATHS, seccompProfile } from './confinement.ts'
+import { DEVICE_LINKS, devicesFor } from './devices.ts'
+import type { Call } from './launch-program.ts'
+import { lstat } from './paths.ts'
+import { seccompFilter } from './seccomp-filter.ts'
+import { type Bind, environment, type Prepared, rlimits, SHM_SIZE } from './spec.ts'
+import type { Step } from './step.ts'
+
+// Errors after which a call does not count.
+const [EPERM, ENOENT, EACCES, ENOTDIR, EINVAL, ELOOP] = [1, 2, 13, 20, 22, 40]
+
+const CLONE = {
+  NEWNS: 0x00020000,
+  NEWCGROUP: 0x02000000,
+  NEWUTS: 0x04000000,
+  NEWIPC: 0x08000000,
+  NEWPID: 0x20000000,
+  NEWNET: 0x40000000,
+} as const
+const MS = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, BIND: 4096, REC: 16384, PRIVATE: 1 << 18 } as const
+const ATTRIBUTES: Readonly<Record<string, number>> = { ro: 1, nosuid: 2, nodev: 4, noexec: 8 }
+const [AT_FDCWD, AT_RECURSIVE] = [-100, 0x8000]
+const [O_PATH, O_CLOEXEC] = [0o10000000, 0o2000000]
+const S_IFREG = 0o100000
+/** The first that is free: 0 to 2 are the step's, 3 is for reports. */
+const FIRST_FD = 4
+
+const call = (name: string, ...args: Call['args']): Call => ({ name, args })
+const mount = (source: string, target: string, type: string, flags: number, data = ''): Call =>
+  call('mount', source, target, type, flags, data)
+
+/** Opens files for the calls after it: numbers of descriptors are given out in order. */
+class Descriptors {
+  readonly calls: Call[] = []
+
+  open(path: string): string {
+    this.calls.push(call('openat', AT_FDCWD, path, O_PATH | O_CLOEXEC, 0))
+    return `/proc/self/fd/${FIRST_FD + this.calls.length - 1}`
+  }
+}
+
+/** What the first process does: it enters the namespaces, and its child becomes the init of one. */
+export function enterCalls(prepared: Prepared): Call[] {
+  const { network } = prepared
+  const own = network === 'own'
+  return [
+    // Whatever archimage itself was given by its caller is not for a step.
+    call('close_range', FIRST_FD, 2 ** 32 - 1, 0),
+    ...(typeof network === 'object'
+      ? [
+          call('openat', AT_FDCWD, network.path, O_CLOEXEC, 0),
+          call('setns', FIRST_FD, CLONE.NEWNET),
+          call('close', FIRST_FD),
+        ]
+      : []),
+    call(
+      'unshare',
+      CLONE.NEWNS | CLONE.NEWUTS | CLONE.NEWIPC | CLONE.NEWPID | CLONE.NEWCGROUP | (own ? CLONE.NEWNET : 0),
+    ),
+    ...(own ? loopbackUp() : []),
+    { ...call('clone', 17, 0, 0, 0, 0), fork: true },
+  ]
+}
+
+function loopbackUp(): Call[] {
+  const [AF_INET, SOCK_DGRAM, SIOCSIFFLAGS, UP_AND_RUNNING] = [2, 2, 0x8914, 0x41]
+  const request = Buffer.alloc(40)
+  request.write('lo')
+  request.writeUInt16LE(UP_AND_RUNNING, 16)
+  return [
+    call('socket', AF_INET, SOCK_DGRAM, 0),
+    call('ioctl', FIRST_FD, SIOCSIFFLAGS, request),
+    call('close', FIRST_FD),
+  ]
+}
+
+/** What the child does: the root with all that is mounted in it, then confinement, then the command. */
+export function stepCalls(step: Step, prepared: Prepared): Call[] {
+  const files = new Descriptors()
+  const oldRoot = files.open('/')
+  const devices = devicesFor(step.insecure).map(name => ({ name, file: files.open(`/dev/${name}`) }))
+  const nothing = devices.find(one => one.name === 'null')!.file
+  const binds = prepared.binds.map(bind => ({ ...bind, file: files.open(bind.source) }))
+  const sys = sysCalls(step, prepared, files)
+  const [PR_SET_PDEATHSIG, SIGKILL, DETACH] = [1, 9, 2]
+  return [
+    call('prctl', PR_SET_PDEATHSIG, SIGKILL),
+    call('setsid'),
+    call('umask', 0),
+    mount('', '/', '', MS.REC | MS.PRIVATE),
+    ...files.calls,
+    call('chdir', prepared.root),
+    // The old root lies on top of the new one until it is taken away; paths do not lead into it.
+    call('pivot_root', '.', '.'),
+    mount('proc', '/proc', 'proc', MS.NOSUID | MS.NODEV | MS.NOEXEC),
+    ...deviceCalls(devices, step, prepared),
+    ...sys,
+    ...binds.flatMap(bindCalls),
+    ...(step.insecure ? [] : hideCalls(nothing)),
+    call('fchdir', Number(oldRoot.split('/').at(-1))),
+    call('umount2', '.', DETACH),
+    call('chdir', '/'),
+    call('sethostname', step.hostname, Buffer.byteLength(step.hostname)),
+    ...rlimits(step, prepared.openFiles).map(limitCall),
+    call('umask', 0o022),
+    call('chdir', step.cwd),
+    ...confineCalls(step, prepared),
+    ...executeCalls(step, prepared),
+  ]
+}
+
+function deviceCalls(devices: readonly { name: string; file: string }[], step: Step, prepared: Prepared): Call[] {
+  const plain = MS.NOSUID | MS.NODEV | MS.NOEXEC
+  const terminals = `newinstance,ptmxmode=0666,mode=0620${prepared.ttyGroup ? ',gid=5' : ''}`
+  return [
+    mount('tmpfs', '/dev', 'tmpfs', MS.NOSUID | (step.insecure ? 0 : MS.NODEV), 'mode=755,size=65536k'),
+    ...devices.flatMap(({ name, file }) => [
+      ...(name.includes('/') ? [call('mkdirat', AT_FDCWD, `/dev/${name.split('/')[0]}`, 0o755)] : []),
+      call('mknodat', AT_FDCWD, `/dev/${name}`, S_IFREG | 0o600, 0),
+      mount(file, `/dev/${name}`, '', MS.BIND),
+    ]),
+    ...DEVICE_LINKS.map(([name, target]) => call('symlinkat', target, AT_FDCWD, `/dev/${name}`)),
+    ...['pts', 'shm', 'mqueue'].map(name => call('mkdirat', AT_FDCWD, `/dev/${name}`, 0o755)),
+    mount('devpts', '/dev/pts', 'devpts', MS.NOSUID | MS.NOEXEC, terminals),
+    mount('shm', '/dev/shm', 'tmpfs', plain, `mode=1777,size=${step.shmSize ?? SHM_SIZE}`),
+    mount('mqueue', '/dev/mqueue', 'mqueue', plain),
+  ]
+}
+
+function sysCalls(step: Step, { network, rootless }: Prepared, files: Descriptors): Call[] {
+  const plain = MS.NOSUID | MS.NODEV | MS.NOEXEC
+  // In a user namespace sysfs can be mounted only by the owner of the network namespace: that of this machine is shown, without
+  // the cgroups in it, which may belong to the user.
+  if (rootless && network === undefined)
+    return [
+      mount(files.open('/sys'), '/sys', '', MS.BIND | MS.REC),
+      mount('tmpfs', '/sys/fs/cgroup', 'tmpfs', plain, 'size=0'),
+      ...attributeCalls('/sys', ['ro', 'nosuid', 'nodev', 'noexec']),
+    ]
+  return [mount('sysfs', '/sys', 'sysfs', plain | (step.insecure ? 0 : MS.RDONLY))]
+}
+
+function bindCalls({ target, file, options }: Bind & { readonly file: string }): Call[] {
+  return [mount(file, target, '', MS.BIND | MS.REC), ...attributeCalls(target, options)]
+}
+
+function attributeCalls(target: string, options: readonly string[]): Call[] {
+  const set = options.reduce((sum, option) => sum | ATTRIBUTES[option]!, 0)
+  if (set === 0) return []
+  const attributes = Buffer.alloc(32)
+  attributes.writeBigUInt64LE(BigInt(set))
+  return [call('mount_setattr', AT_FDCWD, target, AT_RECURSIVE, attributes, attributes.length)]
+}
+
+function hideCalls(nothing: string): Call[] {
+  const masks = MASKED_PATHS.flatMap(path => {
+    const stat = lstat(path)
+    if (stat === undefined) return []
+    return [stat.isDirectory() ? mount('tmpfs', path, 'tmpfs', MS.RDONLY, 'size=0') : mount(nothing, path, '', MS.BIND)]
+  })
+  const readOnly = READONLY_PATHS.filter(path => lstat(path) !== undefined).flatMap(path => [
+    mount(path, path, '', MS.BIND | MS.REC),
+    ...attributeCalls(path, ['ro', 'nosuid', 'nodev', 'noexec']),
+  ])
+  // /sys is not there where it could not be mounted.
+  return [...masks, ...readOnly].map(one => ({ ...one, unless: [ENOENT] }))
+}
+
+const LIMITS = `
+  cpu fsize data stack core rss nproc nofile memlock as locks sigpending msgqueue nice rtprio rttime
+`
+  .trim()
+  .split(/\s+/)
+
+function limitCall({
+  type,
+  soft,
+  hard,
+}: {
+  readonly type: string
+  readonly soft: number
+  readonly hard: number
+}): Call {
+  const limit = Buffer.alloc(16)
+  limit.writeBigUInt64LE(BigInt.asUintN(64, BigInt(soft)))
+  limit.writeBigUInt64LE(BigInt.asUintN(64, BigInt(hard)), 8)
+  return call('prlimit64', 0, LIMITS.indexOf(type.slice('RLIMIT_'.length).toLowerCase()), limit, 0)
+}
+
+/** As long as it has CAP_SYS_ADMIN a process needs no no_new_privs for a filter: su and sudo are to work in a step. */
+function confineCalls(step: Step, { user, capabilities, groupsDenied }: Prepared): Call[] {
+  const [PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_CAP_AMBIENT, RAISE, CLEAR_ALL, SET_MODE_FILTER] = [8, 24, 47, 2, 4, 1]
+  const profile = step.insecure ? undefined : seccompProfile()
+  const kept: readonly string[] = step.insecure ? capabilities : CAPABILITIES
+  const groups = Buffer.alloc(user.groups.length * 4)
+  for (const [i, gid] of user.groups.entries()) groups.writeUInt32LE(gid, i * 4)
+  return [
+    ...(profile === undefined ? [] : [call('seccomp', SET_MODE_FILTER, 0, filterProgram(seccompFilter(profile)))]),
+    ...bits(name => !kept.includes(name)).map(bit => ({
+      ...call('prctl', PR_CAPBSET_DROP, bit, 0, 0, 0),
+      // A capability that this kernel does not have.
+      unless: [EINVAL],
+    })),
+    call('prctl', PR_CAP_AMBIENT, CLEAR_ALL, 0, 0, 0),
+    ...(step.insecure ? [call('prctl', PR_SET_KEEPCAPS, 1, 0, 0, 0)] : []),
+    { ...call('setgroups', user.groups.length, groups), unless: groupsDenied ? [EPERM] : [] },
+    call('setresgid', user.gid, user.gid, user.gid),
+    call('setresuid', user.uid, user.uid, user.uid),
+    ...(step.insecure
+      ? [
+          capabilityCall(kept, kept),
+          ...bits(name => kept.includes(name)).map(bit => call('prctl', PR_CAP_AMBIENT, RAISE, bit, 0, 0)),
+        ]
+      : [capabilityCall(user.uid === 0 ? kept : [], [])]),
+  ]
+}
+
+function bits(which: (name: string) => boolean): number[] {
+  return ALL_CAPABILITIES.flatMap((name, bit) => (which(name) ? [bit] : []))
+}
+
+/** struct __user_cap_data_struct: effective, permitted, inheritable, the lower 32 of each first. */
+function capabilityCall(names: readonly string[], inheritable: readonly string[]): Call {
+  const VERSION_3 = 0x20080522
+  const data = Buffer.alloc(24)
+  for (const [of, at] of [
+    [names, 0],
+    [names, 4],
+    [inheritable, 8],
+  ] as const)
+    for (const bit of bits(name => of.includes(name))) {
+      const word = at + (bit >> 5) * 12
+      data.writeUInt32LE((data.readUInt32LE(word) | (1 << (bit & 31))) >>> 0, word)
+    }
+  return call('capset', Uint8Array.of(...[0, 8, 16, 24].map(shift => (VERSION_3 >> shift) & 255), 0, 0, 0, 0), data)
+}
+
+/** struct sock_fprog. */
+const filterProgram = (filter: Uint8Array) => [filter.length / 8, filter] as const
+
+/** The command, searched on PATH as execvp(3) does. */
+function executeCalls(step: Step, { user }: Prepared): Call[] {
+  const [name] = step.args
+  const env = environment(step.env, user.home)
+  const path = env.findLast(one => one.startsWith('PATH='))?.slice('PATH='.length) ?? ''
+  const files = name!.includes('/') ? [name!] : path.split(':').map(folder => `${folder || '.'}/${name}`)
+  const [args, variables] = [
+    [...step.args, 0],
+    [...env, 0],
+  ]
+  return [
+    ...files.map(file => ({ ...call('execve', file, args, variables), unless: [ENOENT, EACCES, ENOTDIR, ELOOP] })),
+    call('exit_group', 127),
+  ]
+}
