@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { MS, mount, unmount } from '../sys/mount.ts'
+import { MS, mount } from '../sys/mount.ts'
+import { unmount } from '../sys/overlay.ts'
 import type { Runtime } from './oci-runtime.ts'
 
 /**
@@ -18,7 +19,7 @@ export function hideCgroups(runtime: Runtime): void {
 
 /** For the next runtime to be tried. */
 export function showCgroups(runtime: Runtime): void {
-  if (runtime.name === 'crun') unmount('/sys/fs/cgroup', true)
+  if (runtime.name === 'crun') unmount('/sys/fs/cgroup')
 }
 
 const FLAGS: Readonly<Record<string, number>> = { nosuid: MS.NOSUID, nodev: MS.NODEV, noexec: MS.NOEXEC }

@@ -1,21 +1,25 @@
 import { MS, mount } from '../sys/mount.ts'
+import { overlayMount, unmount } from '../sys/overlay.ts'
+import type { Undo } from './undo.ts'
 
-/**
- * Stacks directories, the lowest first; without `upper` nobody can write. Device nodes in it open nothing (see devices.ts)
- * unless `devices` says so.
- */
-export function mountLayers(
-  at: string,
-  lowers: readonly string[],
-  options: { readonly upper?: string; readonly work?: string; readonly rootless: boolean; readonly devices?: boolean },
-): void {
-  const data = [
-    `lowerdir=${lowers.toReversed().map(escaped).join(':')}`,
-    ...(options.upper === undefined ? [] : [`upperdir=${escaped(options.upper)}`, `workdir=${escaped(options.work!)}`]),
-    'redirect_dir=off,metacopy=off,index=off',
-    ...(options.rootless ? ['userxattr'] : []),
-  ]
-  mount('overlay', at, 'overlay', options.devices === true ? 0 : MS.NODEV, data.join(','))
+export interface Layers {
+  /** The lowest first. */
+  readonly lowers: readonly string[]
+  /** Both or none: without them nobody can write. */
+  readonly upper?: string
+  readonly work?: string
 }
 
-const escaped = (path: string): string => path.replace(/[\\:,]/g, '\\$&')
+/** Stacks directories at `target`. Device nodes in them open nothing (see devices.ts), unless `devices` says so. */
+export function mountLayers(
+  target: string,
+  { lowers, upper, work }: Layers,
+  { rootless, devices = false }: { readonly rootless: boolean; readonly devices?: boolean },
+  undo: Undo,
+): void {
+  const writable = upper === undefined || work === undefined ? {} : { upper, work }
+  overlayMount({ lowers, target, userxattr: rootless, ...writable })
+  undo.add(() => unmount(target))
+  const access = upper === undefined ? MS.RDONLY : 0
+  if (!devices) mount('', target, '', MS.REMOUNT | MS.BIND | MS.NODEV | access)
+}

@@ -1,13 +1,13 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { unmount } from '../sys/mount.ts'
 import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
 import { mountLayers } from './overlay.ts'
 import { lstat, resolveInRoot } from './paths.ts'
 import type { Bind, Prepared } from './spec.ts'
 import type { Step } from './step.ts'
-import { prepareMounts, type Undo } from './step-mounts.ts'
+import { prepareMounts } from './step-mounts.ts'
 import { Stubs } from './stubs.ts'
+import type { Undo } from './undo.ts'
 import { lookUpUser, type StepUser } from './user.ts'
 
 /** What all steps of this process have in common. */
@@ -36,8 +36,7 @@ export async function prepareStep(
   const place = `${around.memory}/${step.id}`
   const root = `${place}/root`
   mkdirSync(root)
-  mountLayers(root, step.lowers, { ...step, rootless: around.rootless, devices: step.insecure })
-  undo.add(() => unmount(root, true))
+  mountLayers(root, step, { rootless: around.rootless, devices: step.insecure }, undo)
   const stubs = new Stubs(root)
   undo.add(() => stubs.remove())
 

@@ -12,7 +12,7 @@ import type { Output } from './output.ts'
 import { prepareStep, type Surroundings } from './prepare-step.ts'
 import { runtimeSpec } from './spec.ts'
 import type { Step, StepEnd } from './step.ts'
-import { Undo } from './step-mounts.ts'
+import { Undo } from './undo.ts'
 
 /** From archimage to the process that runs its steps. */
 export type Request =

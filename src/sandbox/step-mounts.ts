@@ -1,30 +1,12 @@
 import { chmodSync, chownSync, cpSync, lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
-import { MS, mount, unmount } from '../sys/mount.ts'
+import { MS } from '../sys/mount.ts'
 import { mountLayers } from './overlay.ts'
 import { lstat, resolveInRoot } from './paths.ts'
 import { serveSocket } from './socket.ts'
 import type { Bind } from './spec.ts'
 import type { StepMount } from './step.ts'
-
-/** What a step's preparations leave to be undone, the last first. */
-export class Undo {
-  readonly #actions: (() => void)[] = []
-
-  add(action: () => void): void {
-    this.#actions.push(action)
-  }
-
-  /** Mounts, and unmounts at the end. */
-  mount(source: string, target: string, type: string, flags = 0, data = ''): void {
-    mount(source, target, type, flags, data)
-    this.add(() => unmount(target, true))
-  }
-
-  run(): void {
-    for (const action of this.#actions.splice(0).reverse()) action()
-  }
-}
+import type { Undo } from './undo.ts'
 
 export interface Places {
   /** A directory of the step on a file system in memory. */
@@ -61,14 +43,8 @@ async function prepare(
     case 'layers': {
       const root = `${at}-root`
       mkdirSync(root)
-      if (one.readOnly) {
-        mkdirSync(`${at}-none`)
-        mountLayers(root, [`${at}-none`, ...one.lowers], { rootless: places.rootless })
-      } else {
-        const [upper, work] = scratchPair(scratch, undo)
-        mountLayers(root, one.lowers, { upper, work, rootless: places.rootless })
-      }
-      undo.add(() => unmount(root, true))
+      const writable = one.readOnly ? {} : scratchPair(scratch, undo)
+      mountLayers(root, { lowers: one.lowers, ...writable }, places, undo)
       const source = resolveInRoot(root, one.path)
       if (lstat(source) === undefined)
         throw new ArchimageError('STEP_FAILED', `mount ${one.target}: ${one.path} does not exist in its source`, {
@@ -85,10 +61,8 @@ async function prepare(
         chownSync(`${scratch}/file`, stat.uid, stat.gid)
         return { source: `${scratch}/file`, options: ['nodev'] }
       }
-      const [upper, work] = scratchPair(scratch, undo)
       mkdirSync(at)
-      mountLayers(at, [one.source], { upper, work, rootless: places.rootless })
-      undo.add(() => unmount(at, true))
+      mountLayers(at, { lowers: [one.source], ...scratchPair(scratch, undo) }, places, undo)
       return { source: at, options: [] }
     }
     case 'tmpfs': {
@@ -114,11 +88,11 @@ async function prepare(
 }
 
 /** Upper and work directory for writes that are thrown away. */
-function scratchPair(scratch: string, undo: Undo): [upper: string, work: string] {
+function scratchPair(scratch: string, undo: Undo): { readonly upper: string; readonly work: string } {
   mkdirSync(`${scratch}/work`, { recursive: true })
   undo.add(() => rmSync(scratch, { recursive: true, force: true }))
   mkdirSync(`${scratch}/upper`)
-  return [`${scratch}/upper`, `${scratch}/work`]
+  return { upper: `${scratch}/upper`, work: `${scratch}/work` }
 }
 
 function give(

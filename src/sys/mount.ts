@@ -12,12 +12,7 @@ export const MS = {
   PRIVATE: 1 << 18,
 } as const
 
-const calls = lazy(() =>
-  load({
-    mount: { args: ['ptr', 'ptr', 'ptr', 'u64', 'ptr'], returns: 'i32' },
-    umount2: { args: ['ptr', 'i32'], returns: 'i32' },
-  } as const),
-)
+const calls = lazy(() => load({ mount: { args: ['ptr', 'ptr', 'ptr', 'u64', 'ptr'], returns: 'i32' } } as const))
 
 const ENOSYS = 38
 
@@ -26,7 +21,7 @@ const cString = (text: string): Buffer => {
   return Buffer.from(`${text}\0`)
 }
 
-/** mount(2); throws an error as node:fs does. What `source`, `type` and `data` mean depends on the file system. */
+/** mount(2); throws an error as node:fs does. What `source`, `type` and `data` mean depends on the file system. See overlay.ts for unmount. */
 export function mount(source: string, target: string, type: string, flags = 0, data = ''): void {
   const c = calls()
   if (c === undefined) throw callError('mount', target, ENOSYS)
@@ -34,14 +29,4 @@ export function mount(source: string, target: string, type: string, flags = 0, d
   if (c.mount(args[0], args[1], args[2], flags, args[3]) === 0) return
   const number = errno()
   throw callError(`mount ${type || 'bind'}`, target, number)
-}
-
-/** umount2(2), not through a link. With `detach` at once for the namespace, for the rest when nobody uses it any more. */
-export function unmount(target: string, detach = false): void {
-  const c = calls()
-  if (c === undefined) throw callError('umount', target, ENOSYS)
-  const [DETACH, NOFOLLOW] = [2, 8]
-  if (c.umount2(cString(target), NOFOLLOW | (detach ? DETACH : 0)) === 0) return
-  const number = errno()
-  throw callError('umount', target, number)
 }
