@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { MS, mount } from '../sys/mount.ts'
-import { unmount } from '../sys/overlay.ts'
+import { MS, mount, unmount } from '../sys/mount.ts'
 import type { Runtime } from './oci-runtime.ts'
 
 /**

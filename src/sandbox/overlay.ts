@@ -1,5 +1,5 @@
-import { MS, mount } from '../sys/mount.ts'
-import { overlayMount, unmount } from '../sys/overlay.ts'
+import { unmount } from '../sys/mount.ts'
+import { overlayMount } from '../sys/overlay.ts'
 import type { Undo } from './undo.ts'
 
 export interface Layers {
@@ -18,8 +18,6 @@ export function mountLayers(
   undo: Undo,
 ): void {
   const writable = upper === undefined || work === undefined ? {} : { upper, work }
-  overlayMount({ lowers, target, userxattr: rootless, ...writable })
+  overlayMount({ lowers, target, userxattr: rootless, nodev: !devices, ...writable })
   undo.add(() => unmount(target))
-  const access = upper === undefined ? MS.RDONLY : 0
-  if (!devices) mount('', target, '', MS.REMOUNT | MS.BIND | MS.NODEV | access)
 }

@@ -1,5 +1,4 @@
-import { mount } from '../sys/mount.ts'
-import { unmount } from '../sys/overlay.ts'
+import { mount, unmount } from '../sys/mount.ts'
 
 /** What a step's preparations leave to be undone, the last first. */
 export class Undo {

@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { callError, errno, lazy, load } from './ffi.ts'
+import { MS, mount, unmount } from './mount.ts'
 import { removeTree } from './remove-tree.ts'
 
 export interface OverlayOptions {
@@ -15,6 +16,8 @@ export interface OverlayOptions {
   readonly target: string
   /** Marks are `user.overlay.*` instead of `trusted.overlay.*`: the only way in a user namespace (Linux ≥ 5.11). */
   readonly userxattr: boolean
+  /** Device nodes in it open nothing. */
+  readonly nodev?: boolean
 }
 
 const SYS = { fsopen: 430, fsconfig: 431, fsmount: 432, moveMount: 429 }
@@ -22,8 +25,7 @@ const FSOPEN_CLOEXEC = 1
 const FSMOUNT_CLOEXEC = 1
 const [FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE] = [0, 1, 6]
 const MOVE_MOUNT_F_EMPTY_PATH = 4
-const [MS_RDONLY, MS_REMOUNT, MS_BIND] = [1, 32, 4096]
-const MNT_DETACH = 2
+const MOUNT_ATTR_NODEV = 4
 const O_PATH_DIRECTORY = process.arch === 'arm64' ? 0o10000000 | 0o40000 : 0o10000000 | 0o200000
 /** strndup_user's limit in fsconfig(2). */
 const MAX_VALUE = 255
@@ -35,8 +37,6 @@ const [EINVAL, ENOSYS, EPERM] = [22, 38, 1]
 
 const calls = lazy(() => {
   const libc = load({
-    mount: { args: ['ptr', 'ptr', 'ptr', 'u64', 'ptr'], returns: 'i32' },
-    umount2: { args: ['ptr', 'i32'], returns: 'i32' },
     open: { args: ['ptr', 'i32', 'u32'], returns: 'i32' },
     close: { args: ['i32'], returns: 'i32' },
     chdir: { args: ['ptr'], returns: 'i32' },
@@ -53,7 +53,7 @@ const calls = lazy(() => {
     fsopen: (name: Uint8Array) => text.syscall(SYS.fsopen, name, FSOPEN_CLOEXEC),
     fsconfig: (fd: number, command: number, key: Uint8Array | null, value: Uint8Array | null) =>
       config.syscall(SYS.fsconfig, fd, command, key, value, 0),
-    fsmount: (fd: number) => three.syscall(SYS.fsmount, fd, FSMOUNT_CLOEXEC, 0),
+    fsmount: (fd: number, attributes: number) => three.syscall(SYS.fsmount, fd, FSMOUNT_CLOEXEC, attributes),
     moveMount: (fd: number, target: Uint8Array) =>
       move.syscall(SYS.moveMount, fd, c(''), -100, target, MOVE_MOUNT_F_EMPTY_PATH),
   }
@@ -71,48 +71,53 @@ const c = (text: string): Buffer => {
  * names. Throws errors as those of node:fs; EINVAL where the file system of `upper` cannot be one.
  */
 export function overlayMount(options: OverlayOptions): void {
-  const { target, upper, work, userxattr } = options
+  const { target, upper, work, userxattr, nodev = false } = options
   const lowers = [...new Set(options.lowers.toReversed())]
   if (lowers.length > MAX_LOWERS)
     throw callError(`mount of ${lowers.length} lower directories (at most ${MAX_LOWERS})`, target, EINVAL)
+  const place = { lowers, upper, work, target, nodev }
   if (upper === undefined && lowers.length === 1) {
-    bindReadOnly(lowers[0]!, target)
+    bindReadOnly(lowers[0]!, target, nodev)
     return
   }
   // with userxattr the kernel forces the other two, and takes no word about them
   const fixed = userxattr ? ['userxattr', 'index=off'] : ['redirect_dir=nofollow', 'metacopy=off', 'index=off']
+  const attempts = upper === undefined ? [fixed] : [[...fixed, 'volatile'], fixed]
   let result = EINVAL
-  for (const rest of upper === undefined ? [fixed] : [[...fixed, 'volatile'], fixed])
-    if (result === EINVAL) result = mountOnce({ lowers, upper, work }, target, rest)
+  for (const rest of attempts) if (result === EINVAL) result = mountOnce(place, rest)
   if (result !== 0) throw callError('mount overlay', target, result)
 }
 
-interface Places {
+interface Place {
+  /** The highest first. */
   readonly lowers: readonly string[]
   readonly upper: string | undefined
   readonly work: string | undefined
+  readonly target: string
+  readonly nodev: boolean
 }
 
 /** 0 or the errno. */
-function mountOnce(places: Places, target: string, rest: readonly string[]): number {
-  const all = [...places.lowers, places.upper ?? '', places.work ?? '']
+function mountOnce(place: Place, rest: readonly string[]): number {
+  const all = [...place.lowers, place.upper ?? '', place.work ?? '']
   if (all.every(path => Buffer.byteLength(path) <= MAX_VALUE)) {
-    const result = mountNew(places, target, rest)
-    if (result === 0 || (result !== ENOSYS && result !== EINVAL && result !== EPERM)) return result
+    const result = mountNew(place, rest)
+    // a container's seccomp profile may know the old call only
+    if (result !== ENOSYS && result !== EINVAL && result !== EPERM) return result
   }
   if (!all.some(path => /[:,\\"]/.test(path))) {
-    const data = dataOf(places, rest)
-    if (Buffer.byteLength(data) <= MAX_DATA) return mountOld(target, data)
+    const result = mountOld(place, rest)
+    if (result !== undefined) return result
   }
-  return throughLinks(places, short => mountOld(target, dataOf(short, rest)))
+  return throughLinks(place, short => mountOld(short, rest) ?? EINVAL)
 }
 
 /** fsopen(2) and its family. */
-function mountNew({ lowers, upper, work }: Places, target: string, rest: readonly string[]): number {
+function mountNew({ lowers, upper, work, target, nodev }: Place, rest: readonly string[]): number {
   const { fsopen, fsconfig, fsmount, moveMount, close } = calls()
   const context = fsopen(c('overlay'))
   if (context < 0) return errno()
-  let mount = -1
+  let made = -1
   try {
     const set = (key: string, value: string): number =>
       fsconfig(context, FSCONFIG_SET_STRING, c(key), c(value)) === 0 ? 0 : errno()
@@ -132,41 +137,47 @@ function mountNew({ lowers, upper, work }: Places, target: string, rest: readonl
       if (result !== 0) return result
     }
     if (fsconfig(context, FSCONFIG_CMD_CREATE, null, null) !== 0) return errno()
-    mount = fsmount(context)
-    if (mount < 0) return errno()
-    return moveMount(mount, c(target)) === 0 ? 0 : errno()
+    made = fsmount(context, nodev ? MOUNT_ATTR_NODEV : 0)
+    if (made < 0) return errno()
+    return moveMount(made, c(target)) === 0 ? 0 : errno()
   } finally {
-    if (mount >= 0) close(mount)
+    if (made >= 0) close(made)
     close(context)
   }
 }
 
-function dataOf({ lowers, upper, work }: Places, rest: readonly string[]): string {
+/** mount(2): 0 or the errno; undefined when its options do not fit into one page. */
+function mountOld({ lowers, upper, work, target, nodev }: Place, rest: readonly string[]): number | undefined {
   const dirs = upper === undefined ? [] : [`upperdir=${upper}`, `workdir=${work}`]
-  return [`lowerdir=${lowers.join(':')}`, ...dirs, ...rest].join(',')
+  const data = [`lowerdir=${lowers.join(':')}`, ...dirs, ...rest].join(',')
+  if (Buffer.byteLength(data) > MAX_DATA) return undefined
+  try {
+    mount('overlay', target, 'overlay', nodev ? MS.NODEV : 0, data)
+    return 0
+  } catch (error) {
+    return (error as { errno: number }).errno
+  }
 }
 
-function mountOld(target: string, data: string): number {
-  return calls().mount(c('overlay'), c(target), c('overlay'), 0, c(data)) === 0 ? 0 : errno()
-}
-
-/** One letter and a number for each directory, relative to a directory of links; links are followed once, by the mount. */
-function throughLinks({ lowers, upper, work }: Places, mount: (places: Places) => number): number {
+/** Short names relative to a directory of links, which the mount follows once. */
+function throughLinks(place: Place, act: (short: Place) => number): number {
   const { open, close, chdir, fchdir } = calls()
   const links = mkdtempSync(join(tmpdir(), 'archimage-'))
   const before = open(c('.'), O_PATH_DIRECTORY, 0)
   try {
-    const link = (path: string, name: string): string => {
-      symlinkSync(path, join(links, name))
+    const link = (path: string | undefined, name: string): string => {
+      if (path !== undefined) symlinkSync(path, join(links, name))
       return name
     }
-    const places = {
-      lowers: lowers.map((lower, i) => link(lower, i.toString(36))),
-      upper: upper === undefined ? undefined : link(upper, '-u'),
-      work: work === undefined ? undefined : link(work, '-w'),
+    const short = {
+      ...place,
+      lowers: place.lowers.map((lower, i) => link(lower, i.toString(36))),
+      upper: place.upper && link(place.upper, '-u'),
+      work: place.work && link(place.work, '-w'),
+      target: resolve(place.target),
     }
     if (chdir(c(links)) !== 0) return errno()
-    return mount(places)
+    return act(short)
   } finally {
     if (before < 0 || fchdir(before) !== 0) chdir(c('/'))
     if (before >= 0) close(before)
@@ -175,19 +186,14 @@ function throughLinks({ lowers, upper, work }: Places, mount: (places: Places) =
 }
 
 /** What a read-only overlay of one directory would be, which the kernel does not make. */
-function bindReadOnly(source: string, target: string): void {
-  const { mount } = calls()
-  if (mount(c(source), c(target), null as never, MS_BIND, null as never) !== 0)
-    throw callError('mount', target, errno())
-  if (mount(null as never, c(target), null as never, MS_BIND | MS_REMOUNT | MS_RDONLY, null as never) === 0) return
-  const number = errno()
-  unmount(target)
-  throw callError('mount', target, number)
-}
-
-/** Takes the mount at `target` away at once, also when something still uses it. */
-export function unmount(target: string): void {
-  if (calls().umount2(c(target), MNT_DETACH) !== 0) throw callError('umount', target, errno())
+function bindReadOnly(source: string, target: string, nodev: boolean): void {
+  mount(source, target, '', MS.BIND)
+  try {
+    mount('', target, '', MS.BIND | MS.REMOUNT | MS.RDONLY | (nodev ? MS.NODEV : 0))
+  } catch (error) {
+    unmount(target)
+    throw error
+  }
 }
 
 /**

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import type { Entry } from '../../layer/entry.ts'
 import type { Tree } from '../../layer/tree.ts'
 import { closeFd, getXattrAt, listFd, listXattrsAt, openDir, type Stat, statAt } from '../../sys/at.ts'
-import { overlayMount, unmount } from '../../sys/overlay.ts'
+import { unmount } from '../../sys/mount.ts'
+import { overlayMount } from '../../sys/overlay.ts'
 import { decodePath, encodePath, fsPath } from '../../tar/path-bytes.ts'
 
 /** What can be seen of one path; hard links by the least of their names. */
