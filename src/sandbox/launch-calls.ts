@@ -1,5 +1,6 @@
 import { ALL_CAPABILITIES, CAPABILITIES, MASKED_PATHS, READONLY_PATHS, seccompProfile } from './confinement.ts'
 import { DEVICE_LINKS, devicesFor } from './devices.ts'
+import { CLONE, MS } from './kernel.ts'
 import type { Call } from './launch-program.ts'
 import { lstat } from './paths.ts'
 import { seccompFilter } from './seccomp-filter.ts'
@@ -9,15 +10,6 @@ import type { Step } from './step.ts'
 // Errors after which a call does not count.
 const [EPERM, ENOENT, EACCES, ENOTDIR, EINVAL, ELOOP] = [1, 2, 13, 20, 22, 40]
 
-const CLONE = {
-  NEWNS: 0x00020000,
-  NEWCGROUP: 0x02000000,
-  NEWUTS: 0x04000000,
-  NEWIPC: 0x08000000,
-  NEWPID: 0x20000000,
-  NEWNET: 0x40000000,
-} as const
-const MS = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, BIND: 4096, REC: 16384, PRIVATE: 1 << 18 } as const
 const ATTRIBUTES: Readonly<Record<string, number>> = { ro: 1, nosuid: 2, nodev: 4, noexec: 8 }
 const [AT_FDCWD, AT_RECURSIVE] = [-100, 0x8000]
 const [O_PATH, O_CLOEXEC] = [0o10000000, 0o2000000]

@@ -1,6 +1,6 @@
-import { unlinkSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { ArchimageError } from '../errors/error.ts'
+import { withMemoryProgram } from '../sys/memory-program.ts'
 import { missingInterpreter } from './interpreters.ts'
 import { enterCalls, stepCalls } from './launch-calls.ts'
 import { type Call, launchProgram, type Said, waitForChild } from './launch-program.ts'
@@ -10,13 +10,10 @@ import { endTree } from './processes.ts'
 import type { Prepared } from './spec.ts'
 import type { Step, StepEnd } from './step.ts'
 
-/** Starts a step in namespaces of its own, without another program's help. `place` is its directory in memory. */
-export function runInNamespaces(step: Step, prepared: Prepared, place: string, output: Output): Running {
+/** Starts a step in namespaces of its own, without another program's help. */
+export function runInNamespaces(step: Step, prepared: Prepared, output: Output): Running {
   const program = launchProgram([...enterCalls(prepared), ...stepCalls(step, prepared)], waitForChild())
-  const file = `${place}/launch`
-  writeFileSync(file, program.bytes, { mode: 0o700, flag: 'wx' })
-  const { child, ended } = startWithPipes(file, [], {}, prepared.user, output)
-  unlinkSync(file)
+  const { child, ended } = withMemoryProgram(program.bytes, file => startWithPipes(file, [], {}, prepared.user, output))
   const end = ended.then(({ reports }) => endOf(program.read(reports), step, prepared))
   return { end, kill: () => endTree(child, end) }
 }

@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
+import type { StepNetwork } from './network.ts'
 import { mountLayers } from './overlay.ts'
 import { lstat, resolveInRoot } from './paths.ts'
 import type { Bind, Prepared } from './spec.ts'
@@ -29,7 +30,7 @@ export interface Surroundings {
  */
 export async function prepareStep(
   step: Step,
-  network: Prepared['network'],
+  network: StepNetwork | undefined,
   around: Surroundings,
   undo: Undo,
 ): Promise<Prepared> {
@@ -44,7 +45,7 @@ export async function prepareStep(
 
   const user = lookUpUser(root, step.user)
   const binds = [
-    ...nameFiles(step, place, stubs),
+    ...nameFiles(step, network, place, stubs),
     ...(await prepareMounts(
       step.mounts,
       { memory: place, scratch: `${around.scratch}/${step.id}`, root, rootless: around.rootless },
@@ -55,12 +56,12 @@ export async function prepareStep(
     if (!isMounted(target, binds.slice(0, i)))
       stubs.make(target, lstatSync(source).isDirectory() ? 'directory' : 'file')
   if (!isMounted(step.cwd, binds)) makeWorkingDirectory(resolveInRoot(root, step.cwd), user)
-  return { ...around, root, user, binds, network }
+  return { ...around, root, user, binds, network: step.network === 'none' ? 'own' : network }
 }
 
 /** /etc/hosts and /etc/resolv.conf. */
-function nameFiles(step: Step, place: string, stubs: Stubs): Bind[] {
-  const files = { hosts: hostsFile(step.hostname, step.hosts), 'resolv.conf': resolvers(step) }
+function nameFiles(step: Step, network: StepNetwork | undefined, place: string, stubs: Stubs): Bind[] {
+  const files = { hosts: hostsFile(step.hostname, step.hosts), 'resolv.conf': resolvers(step, network) }
   return Object.entries(files).map(([name, text]) => {
     writeFileSync(`${place}/${name}`, text, { mode: 0o644 })
     const target = `/etc/${name}`
@@ -69,11 +70,11 @@ function nameFiles(step: Step, place: string, stubs: Stubs): Bind[] {
   })
 }
 
-function resolvers(step: Step): string {
+function resolvers(step: Step, network: StepNetwork | undefined): string {
   const text = readText('/etc/resolv.conf')
   if (step.network === 'host' && /^\s*nameserver/m.test(text)) return text
   const path = resolvConfPath(text)
-  return resolvConf(path === '/etc/resolv.conf' ? text : readText(path))
+  return resolvConf(path === '/etc/resolv.conf' ? text : readText(path), network?.resolvers)
 }
 
 function readText(path: string): string {

@@ -18,6 +18,11 @@ export function start(command: string, args: readonly string[], options: SpawnOp
   return child
 }
 
+/** A process that has detached itself from the program that we started. */
+export function adopt(pid: number): void {
+  ours.add(pid)
+}
+
 /**
  * Kills a program and everything that it started, until `end` settles; the init of a pid namespace takes all of it along. We are
  * init ourselves: what has lost its parent meanwhile is our child, though we never started it.
