@@ -27,7 +27,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   attest: ['oci', 'layer', 'store'],
   engines: [
     ...['oci', 'tar', 'dockerfile', 'sys', 'layer', 'store', 'registry', 'transports', 'project', 'context', 'plan'],
-    ...['emulation', 'sandbox', 'manifests', 'verify', 'attest', 'rootfs'],
+    ...['emulation', 'sandbox', 'manifests', 'verify', 'attest', 'rootfs', 'outputs'],
   ],
   run: [
     ...['plan', 'engines', 'transports', 'manifests', 'verify', 'attest', 'registry', 'store', 'oci'],

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { ENGINES } from '../engines/names.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { insecureOption, list, say, switchOrValue } from './command.ts'
 import { addStepFlags } from './step-flags.ts'
@@ -60,7 +61,7 @@ export function addBuildFlags(program: Command): Command {
       ),
     )
     .option('--docker-format', "Docker's media types: a manifest list instead of an OCI index")
-    .addOption(new Option('--engine <name>', 'the engine to build with').choices(['native']))
+    .addOption(new Option('--engine <name>', 'build everything with this engine').choices(ENGINES))
     .addOption(new Option('--timestamps <how>', 'times of files in layers').choices(['content', 'keep', 'commit']))
     .addOption(
       new Option('--progress <how>', 'how progress is shown').choices([

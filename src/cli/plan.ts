@@ -6,7 +6,7 @@ import type { Resolution } from '../plan/graph.ts'
 import { loadProject } from '../project/load.ts'
 import { imageName } from '../project/references.ts'
 import { selectServices } from '../project/select.ts'
-import { planRun } from '../run/plan.ts'
+import { type PlanCell, planRun } from '../run/plan.ts'
 import { terminal } from '../sys/terminal.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
 import { command, type Invocation, open, parse, print, say, workingDirectory } from './command.ts'
@@ -65,6 +65,7 @@ export async function run(invocation: Invocation): Promise<number> {
         const notes = [
           ...(cell.fallback === undefined ? [] : [`a base image exists for ${cell.fallback} only`]),
           ...(cell.asked ? [] : ['needed by another service']),
+          ...engineNote(cell),
         ]
         print(
           `  ${cell.platform.padEnd(16)} ${what}: ${cell.reason}${notes.length === 0 ? '' : ` (${notes.join('; ')})`}`,
@@ -77,6 +78,12 @@ export async function run(invocation: Invocation): Promise<number> {
   } finally {
     tools.store.close()
   }
+}
+
+/** Which engine builds the cell, where that is not the native one as usual. */
+function engineNote({ engine, engineReason, emulated }: PlanCell): string[] {
+  if (engine === undefined || (engine === 'native' && !emulated && engineReason === undefined)) return []
+  return [`by ${engine}${emulated ? ', emulated' : ''}${engineReason === undefined ? '' : `: ${engineReason}`}`]
 }
 
 function resolutionText({ reference, is, service, line, nearMiss }: Resolution): string {

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseSourceDateEpoch } from '../context/epoch.ts'
 import { dockerfileFromStdin } from '../context/stdin.ts'
+import type { EngineName } from '../engines/names.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { Compression } from '../oci/media-types.ts'
 import { buildPlatform, formatPlatform, type Platform, parsePlatforms, platformTag } from '../oci/platform.ts'
@@ -263,8 +264,9 @@ export function requestOf(
 
 export function runFlags(
   options: Options,
-): Pick<RunRequest, 'jobs' | 'failFast' | 'force' | 'pull' | 'offline' | 'push' | 'atomic'> {
+): Pick<RunRequest, 'engine' | 'jobs' | 'failFast' | 'force' | 'pull' | 'offline' | 'push' | 'atomic'> {
   return {
+    ...(options['engine'] === undefined ? {} : { engine: options['engine'] as EngineName }),
     ...(typeof options['jobs'] === 'number' ? { jobs: options['jobs'] } : {}),
     failFast: options['failFast'] === true,
     force: options['force'] === true || options['cache'] === false,

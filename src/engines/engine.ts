@@ -1,8 +1,10 @@
+import type { Dockerfile } from '../dockerfile/ast.ts'
 import type { Descriptor, ImageManifest } from '../oci/manifest.ts'
 import type { Compression } from '../oci/media-types.ts'
 import type { Platform } from '../oci/platform.ts'
 import type { ContextView } from '../plan/context-view.ts'
 import type { Lowered } from '../plan/lowered.ts'
+import type { StepPolicy } from '../plan/run-op.ts'
 import type { Service } from '../project/project.ts'
 import type { Emit } from '../run/events.ts'
 import type { Store } from '../store/store.ts'
@@ -18,10 +20,33 @@ export interface BuildOptions {
   readonly workers?: number
 }
 
+/** What `lowered` was made of, for engines that read Dockerfiles themselves. */
+export interface CellSource {
+  readonly dockerfile: Dockerfile
+  /** The file as it is, with the ends of its lines. */
+  readonly text: string
+  /** Name of the stage that was asked for. */
+  readonly target?: string
+  readonly args: Readonly<Record<string, string>>
+  readonly policy: StepPolicy
+  /** The context, where it is a folder of this machine that can be read as it is. */
+  readonly folder?: ContextFolder
+  /** Paths that are no part of any context, absolute or relative to it. */
+  readonly exclude: readonly string[]
+}
+
+export interface ContextFolder {
+  /** Absolute, without links. */
+  readonly root: string
+  /** The ignore file that applies. */
+  readonly ignoreFile?: string
+}
+
 /** One service on one platform, ready to be built. */
 export interface Cell {
   readonly service: Service
   readonly platform: Platform
+  readonly source: CellSource
   readonly lowered: Lowered
   readonly context: ContextView
   /** Named contexts that are directories. */
@@ -46,13 +71,23 @@ export interface Problem {
   readonly hint?: string
 }
 
+/** What an engine can do on this machine. */
+export interface Abilities {
+  /** Where RUN steps of a platform run, by `formatPlatform`; a platform that is not there cannot run. Undefined: it is not known before the build. */
+  readonly platforms?: Readonly<Record<string, 'native' | 'emulated' | 'no'>>
+  /** `run`: it can execute RUN steps. */
+  readonly features: readonly string[]
+  /** Why the engine cannot be used at all; empty when it can. */
+  readonly problems: readonly Problem[]
+}
+
 /** One cell in, one image in the store out; an engine never pushes (DESIGN §3). */
 export interface Engine {
   readonly name: string
-  probe(): Promise<{
-    readonly platforms: Readonly<Record<string, 'native' | 'emulated' | 'no'>>
-    readonly features: readonly string[]
-    readonly problems: readonly Problem[]
-  }>
+  probe(signal: AbortSignal): Promise<Abilities>
+  /** What the engine, being as it is, lacks for this cell; undefined when it lacks nothing. */
+  lacks?(cell: Cell): Problem | undefined
   build(cell: Cell, tools: BuildTools): Promise<ImageManifest>
+  /** Ends what the builds of a run left open. Called once, after the last one. */
+  close?(): Promise<void>
 }

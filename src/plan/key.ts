@@ -30,15 +30,17 @@ export function fileUses(op: Op): FileUse[] {
   )
 }
 
+export interface CellKey {
+  readonly key: string
+  /** What it is made of, by name, each as a digest. */
+  readonly parts: Readonly<Record<string, string>>
+}
+
 /**
  * The key of a cell: the same key, the same image (DESIGN §4, steps are cached by content). `files` gives the digest of
  * what an instruction finds in the build context (or a named directory). Parts are kept so that a rebuild can say what changed.
  */
-export function cellKey(
-  lowered: Lowered,
-  options: KeyOptions,
-  files: (use: FileUse) => string,
-): { readonly key: string; readonly parts: Readonly<Record<string, string>> } {
+export function cellKey(lowered: Lowered, options: KeyOptions, files: (use: FileUse) => string): CellKey {
   const parts: Record<string, string> = {
     format: String(FORMAT),
     options: JSON.stringify([
@@ -66,6 +68,16 @@ export function cellKey(
     Object.entries(parts).map(([name, value]) => [name, createHash('sha256').update(value).digest('hex').slice(0, 16)]),
   )
   return { key: hash.digest('hex'), parts: digests }
+}
+
+/**
+ * The key of a cell that an engine builds: the images of two engines are never taken for each other, for they differ in
+ * bytes (times, history, the order of what an archive holds). `key` and `parts` are those of `cellKey`, which are the
+ * native engine's.
+ */
+export function engineKey({ key, parts }: CellKey, engine: string): CellKey {
+  const own = engine === 'native' ? key : createHash('sha256').update(`${engine} ${key}`).digest('hex')
+  return { key: own, parts: { ...parts, engine } }
 }
 
 function imageText(image: BaseImage): string {
@@ -98,8 +110,10 @@ export function whatChanged(before: Readonly<Record<string, string>>, now: Reado
   const changed: string[] = []
   for (const [name, digest] of Object.entries(now)) {
     if (before[name] === digest) continue
+    if (name === 'engine' && (before[name] ?? 'native') === digest) continue
     if (name === 'format') return 'this version of archimage writes other bytes'
-    if (name === 'options') changed.push('the options of the build')
+    if (name === 'engine') changed.push('the engine')
+    else if (name === 'options') changed.push('the options of the build')
     else if (name.endsWith(' base')) changed.push(`the base of ${name.slice(0, -5)}`)
     else if (name.includes(' files of ')) changed.push(`files of ${name.slice(name.indexOf(' files of ') + 10)}`)
     else if (name === 'config') changed.push('the configuration')

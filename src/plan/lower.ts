@@ -16,7 +16,7 @@ import { formatPlatform, normalizePlatform, type Platform, samePlatform } from '
 import { contextNames } from './context-names.ts'
 import { expandFrom, findTarget, globalArguments, placeIn } from './from.ts'
 import { applyInstruction, failure, type Scope } from './instructions.ts'
-import type { BaseImage, CopySource, Lowered, LoweredStage, Op } from './lowered.ts'
+import type { BaseImage, CopySource, Lowered, LoweredStage, NamedSource, Op } from './lowered.ts'
 import { withResultConfig } from './result-config.ts'
 import { NO_PRIVILEGES, type StepPolicy } from './run-op.ts'
 import { begin, imageState, type StageState, scratchState, stateUpon } from './stage-state.ts'
@@ -68,6 +68,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   const platform = normalizePlatform(input.platform)
   const warnings = [checkSyntax(dockerfile, input.args['BUILDKIT_SYNTAX']) ?? []].flat()
   const bases: BaseImage[] = []
+  const sources: NamedSource[] = []
   const done = new Map<number, Promise<Done>>()
   const created = input.epoch === undefined ? CREATED : new Date(input.epoch * 1000).toISOString().replace('.000Z', 'Z')
 
@@ -80,7 +81,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   const finished = withResultConfig(target.lowered, platform, input.labels, created)
   const stages = new Map<number, LoweredStage>()
   for (const [index, promise] of done) stages.set(index, index === finished.index ? finished : (await promise).lowered)
-  return { file: dockerfile.file, target: finished, stages, bases, warnings }
+  return { file: dockerfile.file, target: finished, stages, bases, sources, warnings }
 
   function stageAt(index: number): Promise<Done> {
     const known = done.get(index)
@@ -159,6 +160,8 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   async function lowerStage(stage: Stage): Promise<Done> {
     const { base, state, triggers } = await beginning(stage)
     const ops: Op[] = []
+    const named = (name: string, { range }: Instruction, source: CopySource): void =>
+      void sources.push({ range, name, source })
     const scope: Scope = {
       dockerfile,
       args: input.args,
@@ -166,13 +169,20 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       created,
       warnings,
       steps: input.steps ?? NO_PRIVILEGES,
-      source: instruction => copySource(instruction, stage),
-      mountSource: (name, instruction) => {
+      source: async instruction => {
+        const source = await copySource(instruction, stage)
+        if (instruction.kind === 'copy' && instruction.from !== undefined) named(instruction.from, instruction, source)
+        return source
+      },
+      mountSource: async (name, instruction) => {
         const found = stageNamed(dockerfile, name)
-        return found ? earlier(found, stage, instruction) : foreign(name, stage, instruction)
+        const source = await (found ? earlier(found, stage, instruction) : foreign(name, stage, instruction))
+        named(name, instruction, source)
+        return source
       },
     }
-    if (!(await replacement(stage))) {
+    const replaced = (await replacement(stage)) !== undefined
+    if (!replaced) {
       begin(state)
       for (const trigger of triggers) await apply(parseTrigger(trigger, stage), stage.from)
       for (const instruction of stage.instructions) await apply(instruction, instruction)
@@ -190,6 +200,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
         history: state.history,
       } as unknown as ImageConfig,
       platform: state.platform,
+      ...(replaced ? { replaced } : {}),
     }
     return { lowered, state }
 

@@ -139,6 +139,16 @@ export interface LoweredStage {
   /** Config and history as they stand at the end of the stage, with an empty rootfs. */
   readonly config: ImageConfig
   readonly platform: Platform
+  /** A named context of the stage's name stands in for it: none of its instructions counts. */
+  readonly replaced?: true
+}
+
+/** What a name in `--from` or in a mount turned out to be. */
+export interface NamedSource {
+  /** Of the instruction; of its FROM for triggers of a base. */
+  readonly range: Range
+  readonly name: string
+  readonly source: CopySource
 }
 
 /** A Dockerfile for one platform, with everything expanded and resolved: only what the target needs. */
@@ -148,5 +158,6 @@ export interface Lowered {
   /** By index in the Dockerfile; the target and what it needs. */
   readonly stages: ReadonlyMap<number, LoweredStage>
   readonly bases: readonly BaseImage[]
+  readonly sources: readonly NamedSource[]
   readonly warnings: readonly string[]
 }

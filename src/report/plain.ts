@@ -36,7 +36,12 @@ export class PlainLines {
       case 'phase':
         return [PHASES[event.phase]]
       case 'cell-started':
-        return [this.#of(event.cell, `started, ${event.engine}${event.emulated ? ', emulated' : ''}`)]
+        return [this.#of(event.cell, 'started')]
+      case 'cell-engine': {
+        const { cell, engine, emulated, why } = event
+        if (engine === 'native' && !emulated) return []
+        return [this.#of(cell, sanitize(`by ${engine}${emulated ? ', emulated' : ''}${why ? ` (${why})` : ''}`))]
+      }
       case 'cell-step': {
         this.#steps.set(cellKey(event.cell), event)
         const cached = event.cached ? ' (cached)' : ''

@@ -13,7 +13,8 @@ const digest = digestOf('a')
 const run: readonly RunEvent[] = [
   { type: 'run-started', cells: [cell('api', AMD64), api], jobs: 2, project: 'demo' },
   { type: 'phase', phase: 'build' },
-  { type: 'cell-started', cell: api, engine: 'native', emulated: true },
+  { type: 'cell-started', cell: api },
+  { type: 'cell-engine', cell: api, engine: 'native', emulated: true },
   { type: 'cell-step', cell: api, step: 'COPY a b', number: 1, total: 2, line: 3, cached: true },
   { type: 'cell-step', cell: api, step: 'RUN make', number: 2, total: 2, line: 4, cached: false },
   { type: 'cell-log', cell: api, text: '\x1b[32mcc\x1b[0m main.c\r\n10%\r50%\r100%\nbell\x07 and ' },
@@ -72,7 +73,8 @@ describe('plain', () => {
     expect(collect('plain', run).split('\n')).toEqual([
       'demo: 2 cells of 1 service, 2 at a time',
       'building',
-      'api linux/arm64 | started, native, emulated',
+      'api linux/arm64 | started',
+      'api linux/arm64 | by native, emulated',
       'api linux/arm64 | [1/2] COPY a b (cached)',
       'api linux/arm64 | [2/2] RUN make',
       'api linux/arm64 | cc main.c',
@@ -101,7 +103,7 @@ describe('plain', () => {
 
   test('the heartbeat names what runs, and is silent when nothing does', () => {
     const state = initialState()
-    for (const event of run.slice(0, 5)) foldState(state, event, 1000)
+    for (const event of run.slice(0, 6)) foldState(state, event, 1000)
     foldState(
       state,
       { type: 'transfer', id: '1', direction: 'pull', what: 'base', current: 5, total: 50, done: false },
@@ -162,11 +164,11 @@ describe('tty', () => {
   test('paints by the clock, cleans up, and ends with matrix and failures', async () => {
     const screen = new Screen(100, 30)
     const reporter = createReporter({ mode: 'auto', stream: screen, env: { LANG: 'C.UTF-8' } })
-    for (const event of run.slice(0, 5)) reporter.emit(event)
+    for (const event of run.slice(0, 6)) reporter.emit(event)
     expect(screen.text).toBe('')
     while (!screen.text.includes('RUN make')) await new Promise(resolve => setTimeout(resolve, 10))
     expect(screen.cursorShown).toBe(false)
-    for (const event of run.slice(5)) reporter.emit(event)
+    for (const event of run.slice(6)) reporter.emit(event)
     reporter.emit({ type: 'run-ended', result: failedRun })
     expect(screen.cursorShown).toBe(true)
     expect(screen.text).not.toContain('RUN make')

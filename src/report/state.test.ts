@@ -18,7 +18,8 @@ describe('foldState', () => {
   test('a cell from waiting to built', () => {
     const state = fold(
       started,
-      { type: 'cell-started', cell: cell('api', AMD64), engine: 'native', emulated: true },
+      { type: 'cell-started', cell: cell('api', AMD64) },
+      { type: 'cell-engine', cell: cell('api', AMD64), engine: 'native', emulated: true },
       { type: 'cell-step', cell: cell('api', AMD64), step: 'COPY a b', number: 2, total: 3, cached: false },
       { type: 'cell-log', cell: cell('api', AMD64), text: 'one\ntw' },
       { type: 'cell-log', cell: cell('api', AMD64), text: 'o\n\n' },
@@ -82,12 +83,14 @@ describe('foldState', () => {
 test('the interim result names every cell and claims nothing', () => {
   const state = fold(
     started,
-    { type: 'cell-started', cell: cell('api', AMD64), engine: 'native', emulated: false },
+    { type: 'cell-started', cell: cell('api', AMD64) },
+    { type: 'cell-engine', cell: cell('api', AMD64), engine: 'native', emulated: false },
     {
       ...{ type: 'cell-ended', cell: cell('api', AMD64), state: 'built', reason: 'new', seconds: 3 },
       ...{ digest: digestOf('a'), size: 7 },
     },
-    { type: 'cell-started', cell: cell('api', ARM64), engine: 'native', emulated: false },
+    { type: 'cell-started', cell: cell('api', ARM64) },
+    { type: 'cell-engine', cell: cell('api', ARM64), engine: 'native', emulated: false },
     { type: 'tag', service: 'api', reference: 'r:5000/api:1', digest: digestOf('a'), state: 'moved' },
   )
   const result = interimResult(state, 9000)

@@ -90,9 +90,12 @@ export function foldState(state: RunState, event: RunEvent, at: number): RunStat
     case 'phase':
       state.phase = event.phase
       break
-    case 'cell-started': {
+    case 'cell-started':
+      Object.assign(cellOf(state, event.cell), { state: 'running', startedAt: at })
+      break
+    case 'cell-engine': {
       const { engine, emulated } = event
-      Object.assign(cellOf(state, event.cell), { state: 'running', engine, emulated, startedAt: at })
+      Object.assign(cellOf(state, event.cell), { engine, emulated })
       break
     }
     case 'cell-step': {

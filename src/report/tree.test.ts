@@ -14,7 +14,8 @@ const start = (services: readonly string[], platforms = [AMD64, ARM64]): RunEven
   cells: services.flatMap(service => platforms.map(platform => cell(service, platform))),
 })
 const running = (service: string, platform: string): RunEvent[] => [
-  { type: 'cell-started', cell: cell(service, platform), engine: 'native', emulated: platform === ARM64 },
+  { type: 'cell-started', cell: cell(service, platform) },
+  { type: 'cell-engine', cell: cell(service, platform), engine: 'native', emulated: platform === ARM64 },
   { type: 'cell-step', cell: cell(service, platform), step: 'COPY dist /app', number: 2, total: 5, cached: false },
 ]
 const ended = (service: string, platform: string, state: 'built' | 'failed' = 'built'): RunEvent => ({

@@ -33,7 +33,17 @@ export type RunEvent =
       readonly jobs: number
       readonly project: string
     }
-  | { readonly type: 'cell-started'; readonly cell: CellName; readonly engine: string; readonly emulated: boolean }
+  | { readonly type: 'cell-started'; readonly cell: CellName }
+  /** Which engine builds it, once that is known; a cell that need not be built has none. */
+  | {
+      readonly type: 'cell-engine'
+      readonly cell: CellName
+      readonly engine: string
+      /** Whether RUN steps of it run under emulation. */
+      readonly emulated: boolean
+      /** Why it is not the native one. */
+      readonly why?: string
+    }
   | {
       readonly type: 'cell-step'
       readonly cell: CellName

@@ -1,12 +1,13 @@
-import { refuseRun } from '../engines/native/engine.ts'
+import { Engines } from '../engines/choose.ts'
 import { type ArchimageError, isArchimageError } from '../errors/error.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { Resolution } from '../plan/graph.ts'
+import { engineKey } from '../plan/key.ts'
 import { BlobFetcher } from './blobs.ts'
 import { Images } from './images.ts'
 import { Preparation } from './prepare.ts'
-import { lastBuild, recordedImage } from './records.ts'
+import { knownImage, lastBuild } from './records.ts'
 import { Remotes } from './remotes.ts'
 import { planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
 
@@ -19,6 +20,10 @@ export interface PlanCell {
   /** `waits`: it stands on a service that is to be built first, so nobody knows yet. */
   readonly action: 'build' | 'unchanged' | 'waits'
   readonly reason: string
+  /** The engine that builds it, or has built it; with the reason where it is not the native one by itself. */
+  readonly engine?: string
+  readonly engineReason?: string
+  readonly emulated?: boolean
   /** The lower variant that a base image is taken for. */
   readonly fallback?: string
   readonly error?: ArchimageError
@@ -42,6 +47,7 @@ export async function planRun(
     remotes: new Remotes({ ...tools, client: tools.registry.client, offline: request.offline, emit, env: process.env }),
     store: tools.store,
   })
+  const engines = new Engines(request.engine, tools.signal)
   const graph = planGraph(request, preparation)
   for (const warning of graph.warnings) warnings.add(warning)
   const known = new Map<string, ImageManifest>()
@@ -64,15 +70,21 @@ export async function planRun(
         known.get(cell.needs.find(id => id.startsWith(`${service} `)) ?? ''),
       )
       for (const warning of prepared.warnings) warnings.add(warning)
-      refuseRun(prepared.cell)
       const force = request.force || prepared.fresh
-      const found = force ? undefined : recordedImage(prepared.key, tools.store, blobs)
+      const candidates = await engines.candidates(prepared.cell)
+      const found = force ? undefined : knownImage(prepared, candidates, tools.store, blobs)
       const last = lastBuild(request.project.root, cell.id, tools.store)
       if (found) known.set(cell.id, found.manifest)
-      const why = whyBuilt(force, last, prepared)
+      const choice = found ? undefined : await engines.choose(prepared.cell, candidates)
+      const engine = found?.engine ?? choice!.engine.name
+      const why = whyBuilt(force, last, engineKey(prepared, engine))
       const same = cell.service.prebuild === undefined ? 'nothing changed' : 'nothing changed; prebuild runs first'
       const fallback = prepared.fallback === undefined ? {} : { fallback: prepared.fallback }
-      cells.push({ ...common, action: found ? 'unchanged' : 'build', reason: found ? same : why, ...fallback })
+      cells.push({
+        ...{ ...common, action: found ? 'unchanged' : 'build', reason: found ? same : why, ...fallback, engine },
+        ...(choice?.why === undefined ? {} : { engineReason: choice.why }),
+        ...(choice?.emulated ? { emulated: true } : {}),
+      })
     } catch (error) {
       if (!isArchimageError(error) || error.code === 'CANCELLED') throw error
       // What is missing may be what the prebuild command makes, and plan does not run it.

@@ -5,7 +5,7 @@ import type { HashMemory } from '../context/hash-memory.ts'
 import { emptyContext } from '../context/stdin.ts'
 import type { Dockerfile } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
-import type { BuildOptions, Cell } from '../engines/engine.ts'
+import type { BuildOptions, Cell, ContextFolder } from '../engines/engine.ts'
 import type { TimePolicy } from '../engines/native/times.ts'
 import { isFresh, type StepSettings } from '../engines/steps.ts'
 import { ArchimageError } from '../errors/error.ts'
@@ -73,9 +73,10 @@ export class Preparation {
   private readonly images: Images
   private readonly remotes: Remotes
   private readonly memory: HashMemory
-  private readonly dockerfiles = new Map<string, Dockerfile>()
+  private readonly dockerfiles = new Map<string, { readonly dockerfile: Dockerfile; readonly text: string }>()
   private readonly views = new Map<string, ContextView>()
   private readonly contexts: Context[] = []
+  private readonly folders = new Map<ContextView, ContextFolder>()
 
   constructor(input: { project: Project; settings: CellSettings; images: Images; remotes: Remotes; store: Store }) {
     this.project = input.project
@@ -85,16 +86,17 @@ export class Preparation {
     this.memory = hashMemory(input.store)
   }
 
-  readonly readDockerfile = (path: string): Dockerfile => {
-    let dockerfile = this.dockerfiles.get(path)
-    if (!dockerfile) {
-      dockerfile = parseDockerfile(
-        this.settings.dockerfiles.get(path) ?? readDockerfileBytes(path),
-        shortPath(path, this.project.root),
-      )
-      this.dockerfiles.set(path, dockerfile)
+  readonly readDockerfile = (path: string): Dockerfile => this.dockerfileAt(path).dockerfile
+
+  private dockerfileAt(path: string): { readonly dockerfile: Dockerfile; readonly text: string } {
+    let read = this.dockerfiles.get(path)
+    if (!read) {
+      const bytes = this.settings.dockerfiles.get(path) ?? readDockerfileBytes(path)
+      const dockerfile = parseDockerfile(bytes, shortPath(path, this.project.root))
+      read = { dockerfile, text: new TextDecoder().decode(bytes) }
+      this.dockerfiles.set(path, read)
     }
-    return dockerfile
+    return read
   }
 
   args(service: Service): Readonly<Record<string, string>> {
@@ -173,10 +175,17 @@ export class Preparation {
       },
       files,
     )
+    const folder = this.folders.get(context)
     const lowerVariant = lowered.bases.find(base => !base.exact)
     return {
       cell: {
         ...{ service, platform, lowered, context, directories, options },
+        source: {
+          ...this.dockerfileAt(dockerfilePath),
+          ...(target === undefined ? {} : { target }),
+          ...{ args, policy: settings.policy, exclude: settings.exclude },
+          ...(folder === undefined ? {} : { folder }),
+        },
         ...{ steps: settings.steps, proxies: proxyVariables(args) },
       },
       key,
@@ -255,6 +264,9 @@ export class Preparation {
           })
       this.contexts.push(context)
       view = new ContextView(folderTree(context, { modes: service.modes }), { times })
+      const { root: path, ignoreFile } = context
+      if (!empty && service.modes === 'context')
+        this.folders.set(view, { root: path, ...(ignoreFile === undefined ? {} : { ignoreFile }) })
       this.views.set(key, view)
     }
     return view

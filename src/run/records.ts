@@ -1,6 +1,8 @@
+import type { EngineName } from '../engines/names.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { isForeignLayer } from '../oci/media-types.ts'
+import { type CellKey, engineKey } from '../plan/key.ts'
 import type { Store } from '../store/store.ts'
 import type { BlobFetcher } from './blobs.ts'
 
@@ -15,10 +17,7 @@ export interface CellRecord {
   readonly size: number
 }
 
-export interface LastBuild {
-  readonly key: string
-  readonly parts: Readonly<Record<string, string>>
-}
+export type LastBuild = CellKey
 
 /** The image that a key made before, if all of it is still to be had. */
 export function recordedImage(
@@ -37,6 +36,23 @@ export function recordedImage(
       blobs.sourceOf(layer.digest) !== undefined,
   )
   return there ? { record, manifest } : undefined
+}
+
+/** The image that one of these engines made of a cell before; the first one's, when there are several. */
+export function knownImage(
+  prepared: CellKey,
+  engines: readonly EngineName[],
+  store: Store,
+  blobs: BlobFetcher,
+):
+  | (NonNullable<ReturnType<typeof recordedImage>> & { readonly keyed: CellKey; readonly engine: EngineName })
+  | undefined {
+  for (const engine of engines) {
+    const keyed = engineKey(prepared, engine)
+    const known = recordedImage(keyed.key, store, blobs)
+    if (known) return { ...known, keyed, engine }
+  }
+  return undefined
 }
 
 export function lastBuild(root: string, cell: string, store: Store): LastBuild | undefined {

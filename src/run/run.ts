@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
-import { nativeEngine, refuseRun } from '../engines/native/engine.ts'
+import { Engines } from '../engines/choose.ts'
+import type { EngineName } from '../engines/names.ts'
 import { CODES, type ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
 import { assembleIndex, type Member } from '../manifests/assemble.ts'
@@ -8,7 +9,7 @@ import { describe, type ImageIndex, type ImageManifest } from '../oci/manifest.t
 import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '../oci/platform.ts'
 import { formatReference, type Reference } from '../oci/reference.ts'
 import { buildGraph, cellId, type Graph, type PlannedCell } from '../plan/graph.ts'
-import { whatChanged } from '../plan/key.ts'
+import { type CellKey, engineKey, whatChanged } from '../plan/key.ts'
 import type { Project, Service } from '../project/project.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
@@ -21,7 +22,7 @@ import { Images } from './images.ts'
 import { type CellSettings, Preparation, type Prepared } from './prepare.ts'
 import type { Publication, TagWish } from './publication.ts'
 import { type Published, publish } from './publish.ts'
-import { type CellRecord, type LastBuild, lastBuild, recordedImage, recordImage, recordLast } from './records.ts'
+import { type CellRecord, knownImage, type LastBuild, lastBuild, recordImage, recordLast } from './records.ts'
 import { Remotes } from './remotes.ts'
 import { Slots } from './slots.ts'
 
@@ -31,6 +32,8 @@ export interface RunRequest {
   readonly services: readonly Service[]
   readonly platformsOf: (service: Service) => readonly Platform[]
   readonly settings: CellSettings
+  /** Builds every cell, instead of the first engine that can. */
+  readonly engine?: EngineName
   readonly jobs?: number
   readonly failFast: boolean
   /** Builds although a record says that it is not necessary. */
@@ -84,6 +87,9 @@ class Run {
   private readonly tools: RunTools
   private readonly blobs: BlobFetcher
   private readonly preparation: Preparation
+  private readonly engines: Engines
+  /** By cell. */
+  private readonly chosen = new Map<string, { readonly engine: string; readonly emulated: boolean }>()
   private readonly started = new Date()
   private readonly clock = performance.now()
   private readonly ended = new Map<string, Ended>()
@@ -118,6 +124,7 @@ class Run {
       emit,
       signal: this.signal,
     })
+    this.engines = new Engines(request.engine, this.signal)
     this.preparation = new Preparation({
       project: request.project,
       settings: request.settings,
@@ -148,6 +155,7 @@ class Run {
     await untilStopped(this.prebuild(graph, jobs), tools.signal)
     if (!tools.signal.aborted) tools.emit({ type: 'phase', phase: 'build' })
     await untilStopped(this.buildCells(graph, jobs), tools.signal)
+    await this.engines.close()
     this.preparation.save()
     const images = tools.signal.aborted ? [] : this.assemble()
     const services = await this.finish(images)
@@ -208,13 +216,12 @@ class Run {
         cell,
         this.ending(cell, this.tools.signal.aborted ? 'cancelled' : 'not-run', this.stopReason(), start),
       )
-    this.tools.emit({ type: 'cell-started', cell: cellName(cell), engine: nativeEngine.name, emulated: false })
+    this.tools.emit({ type: 'cell-started', cell: cellName(cell) })
     try {
       const prepared = await this.preparation.prepare(cell, (service, platform) =>
         this.upstream(cell, service, platform),
       )
       for (const message of prepared.warnings) this.tools.emit({ type: 'warning', message, cell: cellName(cell) })
-      refuseRun(prepared.cell)
       this.end(cell, await this.buildPrepared(cell, prepared, start))
     } catch (error) {
       this.end(cell, this.failed(cell, error, start))
@@ -243,25 +250,32 @@ class Run {
   private async buildPrepared(cell: PlannedCell, prepared: Prepared, start: number): Promise<Ended> {
     const { store } = this.tools
     const { root } = this.request.project
-    const { key, parts } = prepared
     const last = lastBuild(root, cell.id, store)
     const fallback = prepared.fallback === undefined ? {} : { fallback: prepared.fallback }
     const force = this.request.force || prepared.fresh
-    const known = force ? undefined : recordedImage(key, store, this.blobs)
+    const engines = await this.engines.candidates(prepared.cell)
+    const known = force ? undefined : knownImage(prepared, engines, store, this.blobs)
     if (known) {
-      recordLast(root, cell.id, { key, parts }, store)
-      const reason = last === undefined || last.key === key ? 'nothing changed' : 'the same as an earlier build'
+      const { keyed, engine } = known
+      this.chosen.set(cell.id, { engine, emulated: false })
+      recordLast(root, cell.id, keyed, store)
+      const reason = last === undefined || last.key === keyed.key ? 'nothing changed' : 'the same as an earlier build'
       return this.right(cell, 'unchanged', reason, known.record, known.manifest, start, fallback)
     }
-    const manifest = await nativeEngine.build(prepared.cell, {
+    const { engine, emulated, why } = await this.engines.choose(prepared.cell, engines)
+    const by = { engine: engine.name, emulated }
+    this.chosen.set(cell.id, by)
+    this.tools.emit({ type: 'cell-engine', cell: cellName(cell), ...by, ...(why === undefined ? {} : { why }) })
+    const manifest = await engine.build(prepared.cell, {
       store,
       emit: this.tools.emit,
       signal: this.signal,
       fetch: descriptor => this.blobs.ensure(descriptor, this.signal),
     })
-    const record = recordImage(key, manifest, store)
-    recordLast(root, cell.id, { key, parts }, store)
-    return this.right(cell, 'built', whyBuilt(force, last, prepared), record, manifest, start, fallback)
+    const keyed = engineKey(prepared, engine.name)
+    const record = recordImage(keyed.key, manifest, store)
+    recordLast(root, cell.id, keyed, store)
+    return this.right(cell, 'built', whyBuilt(force, last, keyed), record, manifest, start, fallback)
   }
 
   private right(
@@ -282,7 +296,8 @@ class Run {
 
   private ending(cell: PlannedCell, state: CellState, reason: string, start: number): Ended {
     const seconds = (performance.now() - start) / 1000
-    return { result: { ...cellName(cell), state, reason, engine: nativeEngine.name, emulated: false, seconds } }
+    const by = this.chosen.get(cell.id) ?? { engine: '', emulated: false }
+    return { result: { ...cellName(cell), state, reason, ...by, seconds } }
   }
 
   private failed(cell: PlannedCell, error: unknown, start: number): Ended {
@@ -484,11 +499,7 @@ export function planGraph(
 }
 
 /** Why a cell is built and not taken from the store. */
-export function whyBuilt(
-  force: boolean,
-  last: LastBuild | undefined,
-  prepared: Pick<Prepared, 'key' | 'parts'>,
-): string {
+export function whyBuilt(force: boolean, last: LastBuild | undefined, prepared: CellKey): string {
   if (force) return 'forced'
   if (last === undefined) return 'never built here'
   return last.key === prepared.key ? 'its image is no longer in the store' : whatChanged(last.parts, prepared.parts)

@@ -110,20 +110,21 @@ describe('usage and configuration: exit code 2', () => {
   })
 })
 
-describe('RUN, until there is an engine for it', () => {
+describe('RUN, where the engine that was asked for cannot execute it', () => {
   test('is refused with instruction, line and the way out; other services are built', async () => {
     const project = sandbox.project('run', {
       ...simpleServices('api'),
       'src/tool/Dockerfile': 'FROM scratch\nCOPY a /a\nRUN apt-get update && \\\n    apt-get install -y curl\n',
       'src/tool/a': 'a\n',
     })
-    const { code, stdout, stderr } = await sandbox.run(['build', '--platform', 'linux/amd64,linux/arm64'], {
-      cwd: project,
-    })
+    const { code, stdout, stderr } = await sandbox.run(
+      ['build', '--engine', 'native', '--platform', 'linux/amd64,linux/arm64'],
+      { cwd: project },
+    )
     expect(code).toBe(3)
     expect(stderr).toContain('src/tool/Dockerfile:3')
     expect(stderr).toContain('RUN apt-get update')
-    expect(stderr).toContain('prebuild')
+    expect(stderr).toContain('native cannot build this: it does not execute RUN yet')
     expect(stderr).not.toContain('bug in archimage')
     expect(stdout).toMatch(/^api@sha256:[0-9a-f]{64}\n$/)
     expect(states(project)).toMatchObject({
@@ -133,7 +134,7 @@ describe('RUN, until there is an engine for it', () => {
     })
     const [cell] = resultOf(project).cells.filter(cell => cell.service === 'tool')
     expect(cell!.failure).toMatchObject({ code: 'ENGINE_MISSING', file: 'src/tool/Dockerfile', line: 3, endLine: 4 })
-    const plan = await sandbox.run(['plan'], { cwd: project })
+    const plan = await sandbox.run(['plan', '--engine', 'native'], { cwd: project })
     expect(plan.code).toBe(3)
     expect(plan.stderr).toContain('src/tool/Dockerfile:3')
   })

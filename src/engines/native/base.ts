@@ -24,7 +24,7 @@ export interface LayerBlob {
 }
 
 /** Layers above this are refused: nobody means to make them. 64 GiB uncompressed. */
-const MAX_LAYER = 64 * 2 ** 30
+export const MAX_LAYER = 64 * 2 ** 30
 
 const decoded = new Map<string, LayerIndex>()
 

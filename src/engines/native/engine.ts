@@ -6,10 +6,10 @@ import { LayerContent } from '../../layer/content.ts'
 import type { Entry } from '../../layer/entry.ts'
 import { Tree } from '../../layer/tree.ts'
 import { writeLayer } from '../../layer/write.ts'
-import { encodeImageConfig, type HistoryEntry } from '../../oci/config.ts'
+import type { HistoryEntry } from '../../oci/config.ts'
 import type { Digest } from '../../oci/digest.ts'
-import { type Descriptor, encodeImageManifest, type ImageManifest } from '../../oci/manifest.ts'
-import { compressionOf, convertType, DOCKER, layerType, OCI } from '../../oci/media-types.ts'
+import type { ImageManifest } from '../../oci/manifest.ts'
+import { compressionOf, layerType } from '../../oci/media-types.ts'
 import { formatPlatform } from '../../oci/platform.ts'
 import { findIn } from '../../plan/context-view.ts'
 import { FORMAT } from '../../plan/key.ts'
@@ -19,6 +19,7 @@ import type { SourceTree } from '../../plan/source-tree.ts'
 import { findSources, type SourceMatch } from '../../plan/sources.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import type { BuildTools, Cell, Engine } from '../engine.ts'
+import { type ImageLayer, putImage } from '../image.ts'
 import { type ArchiveEntry, archiveEntries } from './archive.ts'
 import { BLOB, imageTree, type LayerBlob, rememberIndex } from './base.ts'
 import { Change } from './change.ts'
@@ -82,25 +83,8 @@ class NativeBuild {
     const { lowered } = cell
     refuseRun(this.cell)
     const layers = await this.layersOf(lowered.target)
-    const docker = cell.options.docker
-    const config = {
-      ...lowered.target.config,
-      rootfs: { type: 'layers' as const, diff_ids: layers.map(layer => layer.diffId) },
-      history: withHistoryFor(lowered.target.config.history ?? [], layers.length),
-    }
-    const configBytes = encodeImageConfig(config)
-    const manifest = encodeImageManifest({
-      docker,
-      config: {
-        mediaType: docker ? DOCKER.config : OCI.config,
-        digest: tools.store.put(configBytes),
-        size: configBytes.length,
-      },
-      layers: layers.map(({ descriptor }) => asWanted(descriptor, docker)),
-      ...(docker ? {} : { annotations: cell.options.annotations }),
-    })
-    tools.store.put(manifest.raw)
-    return manifest
+    const history = withHistoryFor(lowered.target.config.history ?? [], layers.length)
+    return putImage({ ...lowered.target.config, history }, layers, cell.options, tools.store)
   }
 
   close(): void {
@@ -108,11 +92,11 @@ class NativeBuild {
   }
 
   /** The layers of a stage's image, those of its bases first; only the target's are ever written. */
-  private async layersOf(stage: LoweredStage): Promise<{ diffId: Digest; descriptor: Descriptor }[]> {
+  private async layersOf(stage: LoweredStage): Promise<ImageLayer[]> {
     const below = await this.baseLayers(stage)
     if (stage.ops.length === 0) return below
     const { changes } = await this.stage(stage.index)
-    const own: { diffId: Digest; descriptor: Descriptor }[] = []
+    const own: ImageLayer[] = []
     for (const { op, entries } of changes) {
       const layer = await this.layer(op, entries)
       own.push({
@@ -123,7 +107,7 @@ class NativeBuild {
     return [...below, ...own]
   }
 
-  private async baseLayers(stage: LoweredStage): Promise<{ diffId: Digest; descriptor: Descriptor }[]> {
+  private async baseLayers(stage: LoweredStage): Promise<ImageLayer[]> {
     const { base } = stage
     if (base.kind === 'scratch') return []
     if (base.kind === 'stage') return this.layersOf(this.cell.lowered.stages.get(base.stage)!)
@@ -385,19 +369,6 @@ function withInodes(match: SourceMatch, serial: string): SourceMatch {
 
 function withGroup(entry: Entry, groups: ReadonlyMap<string, string>): Entry {
   return entry.inode === undefined ? entry : { ...entry, inode: groups.get(entry.inode)! }
-}
-
-function asWanted(descriptor: Descriptor, docker: boolean): Descriptor {
-  const mediaType = convertType(descriptor.mediaType, docker)
-  if (docker && mediaType.startsWith('application/vnd.oci.'))
-    throw new ArchimageError(
-      'UNSUPPORTED',
-      `a layer of the base is ${mediaType}, which Docker's manifests cannot hold`,
-      {
-        hint: 'build without --docker-format',
-      },
-    )
-  return { ...descriptor, mediaType }
 }
 
 /** Old bases have less history than layers: the missing lines are added, so that the two agree. */

@@ -1,0 +1,152 @@
+import { describe, expect, test } from 'bun:test'
+import { parseDockerfile } from '../dockerfile/parse.ts'
+import { isArchimageError } from '../errors/error.ts'
+import { sha256 } from '../oci/digest.ts'
+import { encodeImageManifest } from '../oci/manifest.ts'
+import { OCI } from '../oci/media-types.ts'
+import { parsePlatform } from '../oci/platform.ts'
+import { lower } from '../plan/lower.ts'
+import { Engines } from './choose.ts'
+import type { Abilities, Cell, Engine, Problem } from './engine.ts'
+import type { EngineName } from './names.ts'
+
+async function cell(dockerfile: string, platform = 'linux/arm64'): Promise<Cell> {
+  const lowered = await lower({
+    dockerfile: parseDockerfile(dockerfile, 'src/api/Dockerfile'),
+    platform: parsePlatform(platform),
+    args: { BUILDPLATFORM: 'linux/amd64' },
+    labels: {},
+    image: async (name, of) => ({
+      name,
+      manifest: encodeImageManifest({
+        docker: false,
+        config: { mediaType: OCI.config, digest: sha256(name), size: 2 },
+        layers: [],
+      }),
+      config: { ...of, rootfs: { type: 'layers', diff_ids: [] } },
+      platform: of,
+      exact: true,
+    }),
+  })
+  return { lowered } as Cell
+}
+
+type Sketch = Partial<Abilities> & { lacks?: Problem }
+
+function engines(forced: EngineName | undefined, sketches: Partial<Record<EngineName, Sketch>>) {
+  const asked: string[] = []
+  const closed: string[] = []
+  const made = new Engines(forced, new AbortController().signal, async (name): Promise<Engine> => {
+    const { lacks, ...abilities } = sketches[name] ?? { problems: [{ message: 'it is not installed' }] }
+    return {
+      name,
+      probe: async () => {
+        asked.push(name)
+        return { features: ['run'], problems: [], ...abilities }
+      },
+      lacks: () => lacks,
+      build: () => Promise.reject(new Error('not here')),
+      close: async () => void closed.push(name),
+    }
+  })
+  const choose = async (of: Cell) => {
+    const { engine, emulated, why } = await made.choose(of, await made.candidates(of))
+    return { engine: engine.name, emulated, why }
+  }
+  return { made, asked, closed, choose }
+}
+
+const noRun = { features: [] }
+const RUN = 'FROM a\nRUN make\n'
+
+describe('the engine of a cell', () => {
+  test('without RUN it is the native one, and nobody is asked', async () => {
+    const { choose, asked } = engines(undefined, { native: noRun, docker: {} })
+    expect(await choose(await cell('FROM a\nCOPY a /a\n'))).toEqual({
+      ...{ engine: 'native', emulated: false, why: undefined },
+    })
+    expect(asked).toEqual([])
+  })
+
+  test('with RUN the next one that can, and why', async () => {
+    const { choose, asked } = engines(undefined, { native: noRun, docker: {}, podman: {} })
+    const chosen = { engine: 'docker', emulated: false, why: 'native: it does not execute RUN yet' }
+    expect(await choose(await cell(RUN))).toEqual(chosen)
+    expect(await choose(await cell(RUN))).toEqual(chosen)
+    expect(asked).toEqual(['native', 'docker'])
+  })
+
+  test('docker is not there, podman is', async () => {
+    const { choose } = engines(undefined, { native: noRun, podman: {} })
+    expect(await choose(await cell(RUN))).toMatchObject({ engine: 'podman' })
+  })
+
+  test('a native engine that runs here is the only candidate', async () => {
+    const { made, choose, asked } = engines(undefined, {
+      native: { platforms: { 'linux/amd64': 'native', 'linux/arm64': 'emulated' } },
+      docker: {},
+    })
+    expect(await made.candidates(await cell(RUN))).toEqual(['native'])
+    expect(await choose(await cell(RUN))).toEqual({ engine: 'native', emulated: true, why: undefined })
+    expect(await choose(await cell(RUN, 'linux/amd64'))).toMatchObject({ engine: 'native', emulated: false })
+    expect(asked).toEqual(['native'])
+  })
+
+  test('without an emulator the cell goes where there is one; a stage of the build platform needs none', async () => {
+    const { choose } = engines(undefined, {
+      native: { platforms: { 'linux/amd64': 'native' } },
+      docker: { platforms: { 'linux/amd64': 'native', 'linux/arm64': 'emulated' } },
+    })
+    expect(await choose(await cell(RUN))).toEqual({
+      ...{ engine: 'docker', emulated: true, why: 'native: it cannot run programs of linux/arm64 here' },
+    })
+    const cross = 'FROM --platform=$BUILDPLATFORM a AS b\nRUN make\nFROM c\nCOPY --from=b /a /a\n'
+    expect(await choose(await cell(cross))).toMatchObject({ engine: 'native', emulated: false })
+  })
+
+  test('what runs a variant runs the lower ones', async () => {
+    const { choose } = engines('docker', { docker: { platforms: { 'linux/arm/v7': 'emulated' } } })
+    expect(await choose(await cell(RUN, 'linux/arm/v6'))).toMatchObject({ engine: 'docker', emulated: true })
+    const error = await choose(await cell(RUN, 'linux/arm64')).catch(error => error)
+    expect(error.message).toContain('docker cannot build this: it cannot run programs of linux/arm64 here')
+  })
+
+  test('a builder that does not know its platforms yet is believed', async () => {
+    const { choose } = engines('docker', { docker: {} })
+    expect(await choose(await cell(RUN))).toMatchObject({ engine: 'docker', emulated: false })
+  })
+
+  test('forced: that one and no other', async () => {
+    const lacking = { native: noRun, docker: { lacks: { message: 'it lacks this', hint: 'take another' } }, podman: {} }
+    const { choose } = engines('docker', lacking)
+    const error = await choose(await cell(RUN)).catch(error => error)
+    expect(isArchimageError(error) && error.code).toBe('ENGINE_MISSING')
+    expect(error).toMatchObject({ message: 'docker cannot build this: it lacks this', hint: 'take another' })
+    expect(await engines('podman', lacking).choose(await cell('FROM a\nCOPY a /a\n'))).toEqual({
+      ...{ engine: 'podman', emulated: false, why: '--engine podman' },
+    })
+  })
+
+  test('none: the instruction, what each lacks, the ways out', async () => {
+    const { choose } = engines(undefined, { native: noRun, docker: { lacks: { message: 'it lacks this' } } })
+    const error = await choose(await cell(`FROM a\nRUN make && \\\n  make install\n`)).catch(error => error)
+    expect(error).toMatchObject({
+      code: 'ENGINE_MISSING',
+      message: 'no engine here can execute RUN make && make install',
+      place: { file: 'src/api/Dockerfile', line: 2, endLine: 3 },
+    })
+    expect(error.hint).toContain('prebuild')
+    expect(error.parts.map((part: Error) => part.message)).toEqual([
+      'native: it does not execute RUN yet',
+      'docker: it lacks this',
+      'podman: it is not installed',
+    ])
+  })
+
+  test('what was asked is closed, what was not is not made', async () => {
+    const { made, choose, closed } = engines(undefined, { native: noRun, docker: {} })
+    await choose(await cell(RUN))
+    await made.close()
+    expect(closed.sort()).toEqual(['docker', 'native'])
+  })
+})

@@ -1,0 +1,246 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { cancelled } from '../../errors/error.ts'
+import type { ImageManifest } from '../../oci/manifest.ts'
+import { formatPlatform } from '../../oci/platform.ts'
+import type { BaseImage } from '../../plan/lowered.ts'
+import { runProgram } from '../../sys/spawn.ts'
+import { Lines, streamProgram } from '../../sys/stream-program.ts'
+import { type ArchivedImage, ImageArchive } from '../archive.ts'
+import { addToLayout, fetchImage, foreignLayers } from '../bases.ts'
+import type { Abilities, BuildTools, Cell, Engine, Problem } from '../engine.ts'
+import { limitNames, sharedFlags } from '../flags.ts'
+import { ImageKeeper } from '../keeper.ts'
+import { knownLayers, takeImage } from '../result.ts'
+import { type Rewritten, rewriteDockerfile } from '../rewrite.ts'
+import { StepEvents } from '../step-events.ts'
+import { isFresh } from '../steps.ts'
+import { namedFolders, openWorkspace, type Workspace } from '../workspace.ts'
+import { type Buildx, builderAbilities, findBuildx, isClassic, isOlder, versionIn } from './builder.ts'
+import { buildxFailure } from './failure.ts'
+import { RawProgress } from './raw-progress.ts'
+
+/** BuildKit's release that knows every instruction and flag that we know (frontend 1.20). */
+const WHOLE_LANGUAGE: readonly [number, number] = [0, 26]
+/** The release that can replace images and folders by name (frontend 1.4). */
+const NAMED_CONTEXTS: readonly [number, number] = [0, 10]
+/** BuildKit's messages hold pieces of logs. */
+const LONGEST_LINE = 16 << 20
+
+/** Builds with the chosen builder of docker buildx, which is started as a program. */
+export function dockerEngine(): Engine {
+  return new DockerEngine()
+}
+
+class DockerEngine implements Engine {
+  readonly name = 'docker'
+  #buildx: Buildx | undefined
+  #keeper: ImageKeeper | undefined
+  readonly #builds = new Set<Promise<unknown>>()
+
+  async probe(signal: AbortSignal): Promise<Abilities> {
+    const found = await findBuildx(signal)
+    if ('message' in found) return { features: [], problems: [found] }
+    this.#buildx = found
+    if (isClassic(found.builder)) {
+      const [{ endpoint } = { endpoint: 'default' }] = found.builder.nodes
+      const docker = ['docker', ...(endpoint === 'default' ? [] : ['--context', endpoint])]
+      try {
+        await runProgram('docker', ['--version'], { signal })
+      } catch {
+        const message = 'the program docker is not installed, and its daemon needs it to take and give images'
+        return { features: [], problems: [{ message, hint: 'install docker, or choose a builder of another kind' }] }
+      }
+      this.#keeper = new ImageKeeper(docker, 'docker')
+    }
+    return builderAbilities(found.builder)
+  }
+
+  lacks(cell: Cell): Problem | undefined {
+    const { builder } = this.#buildx!
+    const [node] = builder.nodes
+    const version = versionIn(node?.version ?? '')
+    const { fixed } = cell.options.times
+    if (namedFolders(cell).length > 0 && version && isOlder(version, NAMED_CONTEXTS))
+      return {
+        message: `its BuildKit ${node!.version} does not know named contexts`,
+        hint: 'choose a newer builder: docker buildx create --use',
+      }
+    if (fixed !== undefined && this.#keeper)
+      return {
+        message:
+          'its own image store cannot set times of files: SOURCE_DATE_EPOCH and timestamps: commit need another builder',
+        hint: 'make one with: docker buildx create --use',
+      }
+    return undefined
+  }
+
+  async build(cell: Cell, tools: BuildTools): Promise<ImageManifest> {
+    const build = this.#build(cell, tools)
+    this.#builds.add(build)
+    try {
+      return await build
+    } finally {
+      this.#builds.delete(build)
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#builds)
+    await this.#keeper?.close()
+  }
+
+  async #build(cell: Cell, tools: BuildTools): Promise<ImageManifest> {
+    const layout = this.#keeper ? undefined : new Layout(tools)
+    const images = new Map<BaseImage, string>()
+    for (const image of new Set(cell.lowered.bases)) images.set(image, await this.#hand(image, layout, tools))
+    const directories = namedFolders(cell)
+    const rewritten = rewriteDockerfile(
+      cell,
+      {
+        image: image => images.get(image)!,
+        directory: path => `archimage.invalid/folder-${directories.indexOf(path)}`,
+      },
+      { syntax: this.#wantsSyntax(), platforms: false },
+    )
+    const workspace = openWorkspace(cell, rewritten.text, tools.store.scratch())
+    try {
+      layout?.write(join(workspace.root, 'layout'))
+      const contexts = [
+        ...directories.map((path, i) => `archimage.invalid/folder-${i}=${workspace.directories.get(path)!}`),
+        ...(layout?.contexts(join(workspace.root, 'layout')) ?? []),
+      ]
+      const image = await this.#run(cell, rewritten, workspace, contexts, tools)
+      return await takeImage(image, cell, this.name, tools)
+    } finally {
+      workspace.remove()
+    }
+  }
+
+  /** Gives an image to the builder; the name that it has there. */
+  async #hand(image: BaseImage, layout: Layout | undefined, tools: BuildTools): Promise<string> {
+    const whole = await fetchImage(image, tools)
+    if (layout) return layout.add(image, whole)
+    if (!whole) throw foreignLayers(image, this.name)
+    return this.#keeper!.load(image, tools)
+  }
+
+  /** A frontend is only fetched where the builder's own is older than ours. */
+  #wantsSyntax(): boolean {
+    const versions = this.#buildx!.builder.nodes.map(node => versionIn(node.version))
+    return versions.some(version => version !== undefined && isOlder(version, WHOLE_LANGUAGE))
+  }
+
+  async #run(
+    cell: Cell,
+    rewritten: Rewritten,
+    workspace: Workspace,
+    contexts: readonly string[],
+    tools: BuildTools,
+  ): Promise<ArchivedImage> {
+    const { signal, store } = tools
+    const [program, ...command] = this.#buildx!.command
+    const keeper = this.#keeper
+    const result = keeper && `${keeper.repository}/result:${randomBytes(8).toString('hex')}`
+    const progress = new RawProgress(rewritten.stages, new StepEvents(cell, tools.emit))
+    const said: string[] = []
+    const lines = new Lines(line => void (progress.line(line) || said.push(line)), LONGEST_LINE)
+    const { compression, level, workers } = cell.options
+    const archive = new ImageArchive({
+      ...{ store, from: this.name, compression, known: knownLayers(cell) },
+      ...(level === undefined ? {} : { level }),
+      ...(workers === undefined ? {} : { workers }),
+    })
+    const args = [
+      ...['build', '--progress', 'rawjson', '--platform', formatPlatform(cell.platform), '-f', workspace.dockerfile],
+      ...(result === undefined ? ['-o', exporter(cell)] : ['--load', '-t', result]),
+      ...contexts.flatMap(context => ['--build-context', context]),
+      ...buildFlags(cell, rewritten),
+      workspace.context,
+    ]
+    try {
+      const ended = await streamProgram(program, [...command, ...args], {
+        signal,
+        env: buildxEnvironment(),
+        stdout: chunk => (result === undefined ? archive.push(chunk) : undefined),
+        stderr: chunk => lines.push(chunk),
+      })
+      lines.finish()
+      if (signal.aborted) throw cancelled(signal.reason)
+      if (ended.code !== 0) throw buildxFailure(cell, progress.failed, said)
+      if (result !== undefined) await keeper!.save(result, chunk => archive.push(chunk), signal)
+      return await archive.finish()
+    } catch (error) {
+      archive.abort()
+      if (signal.aborted) throw cancelled(signal.reason)
+      throw error
+    } finally {
+      if (result !== undefined) keeper!.drop(result)
+    }
+  }
+}
+
+/** The bases of one build in an image layout, each under a name of its own. */
+class Layout {
+  readonly #tools: BuildTools
+  readonly #images: { readonly image: BaseImage; readonly name: string; readonly whole: boolean }[] = []
+
+  constructor(tools: BuildTools) {
+    this.#tools = tools
+  }
+
+  add(image: BaseImage, whole: boolean): string {
+    if (!whole && image.repository === undefined) throw foreignLayers(image, 'docker')
+    const name = `archimage.invalid/base-${this.#images.length}`
+    this.#images.push({ image, name, whole })
+    return name
+  }
+
+  write(root: string): void {
+    for (const { image, whole } of this.#images) if (whole) addToLayout(image, root, this.#tools)
+  }
+
+  /** Values of `--build-context`. What lies outside of registries the builder fetches itself. */
+  contexts(root: string): string[] {
+    return this.#images.map(({ image: { manifest, repository }, name, whole }) =>
+      whole
+        ? `${name}=oci-layout://${root}@${manifest.digest}`
+        : `${name}=docker-image://${repository}@${manifest.digest}`,
+    )
+  }
+}
+
+/** BuildKit's names: https://github.com/moby/buildkit#output. */
+function exporter({ options }: Cell): string {
+  const { compression, level, times } = options
+  return [
+    ...['type=oci', 'dest=-', `compression=${compression === 'none' ? 'uncompressed' : compression}`],
+    ...(level === undefined || compression === 'none' ? [] : [`compression-level=${Math.min(level, 9)}`]),
+    ...(times.fixed === undefined ? [] : ['rewrite-timestamp=true']),
+  ].join(',')
+}
+
+function buildFlags(cell: Cell, { stages }: Rewritten): string[] {
+  const { source, steps } = cell
+  const fresh = [...stages].filter(([, stage]) => steps.fresh !== true && isFresh(stage, steps)).map(([name]) => name)
+  return [
+    ...sharedFlags(cell),
+    ...(source.target === undefined ? [] : ['--target', [...stages.keys()].at(-1)!]),
+    ...[...steps.secrets.values()].flatMap(({ spec }) => ['--secret', spec]),
+    ...source.policy.allow.flatMap(privilege => ['--allow', privilege]),
+    ...limitNames(cell).flatMap(([name, value]) => ['--resource', `${name}=${value}`]),
+    ...fresh.flatMap(name => ['--no-cache-filter', name]),
+  ]
+}
+
+function buildxEnvironment(): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    // One image and nothing beside it.
+    BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
+    BUILDX_GIT_INFO: 'false',
+    BUILDX_GIT_LABELS: 'false',
+    DOCKER_CLI_HINTS: 'false',
+    NO_COLOR: '1',
+  }
+}

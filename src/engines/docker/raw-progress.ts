@@ -1,0 +1,105 @@
+import { isRecord } from '../../oci/json.ts'
+import type { LoweredStage, Op } from '../../plan/lowered.ts'
+import type { StepEvents } from '../step-events.ts'
+
+/** A step of the build as BuildKit names it: `[build 2/4] RUN make`. */
+interface Vertex {
+  readonly name: string
+  readonly op: Op | undefined
+}
+
+export interface FailedVertex {
+  readonly op?: Op
+  /** As BuildKit names the step. */
+  readonly name: string
+  readonly error: string
+}
+
+/** Reads the lines of `buildx build --progress rawjson`: BuildKit's status messages, one JSON object a line. */
+export class RawProgress {
+  readonly #stages: ReadonlyMap<string, LoweredStage>
+  readonly #events: StepEvents
+  readonly #vertices = new Map<string, Vertex>()
+  #failed: FailedVertex | undefined
+
+  /** `stages` by the names that they have in the Dockerfile that is built. */
+  constructor(stages: ReadonlyMap<string, LoweredStage>, events: StepEvents) {
+    this.#stages = stages
+    this.#events = events
+  }
+
+  /** The first step that failed by itself. */
+  get failed(): FailedVertex | undefined {
+    return this.#failed
+  }
+
+  /** False when the line is no status message. */
+  line(text: string): boolean {
+    if (!text.startsWith('{')) return false
+    let status: unknown
+    try {
+      status = JSON.parse(text)
+    } catch {
+      return false
+    }
+    if (!isRecord(status)) return false
+    const list = (key: string): Record<string, unknown>[] => {
+      const value = status[key]
+      return Array.isArray(value) ? value.filter(isRecord) : []
+    }
+    this.#learn(list('vertexes'))
+    for (const vertex of list('vertexes')) this.#vertex(vertex)
+    for (const log of list('logs'))
+      if (typeof log['data'] === 'string' && this.#vertices.get(String(log['vertex']))?.op)
+        this.#events.log(Buffer.from(log['data'], 'base64').toString())
+    return true
+  }
+
+  /** The steps of a stage are numbered; where it stands on an image that BuildKit looked up itself, FROM is the first. */
+  #learn(list: readonly Record<string, unknown>[]): void {
+    const unknown = list.filter(
+      vertex => typeof vertex['digest'] === 'string' && !this.#vertices.has(vertex['digest'] as string),
+    )
+    const names = unknown.map(vertex => String(vertex['name'] ?? ''))
+    const withFrom = new Set(
+      names.flatMap(name => {
+        const parts = partsOf(name)
+        return parts?.text.startsWith('FROM ') ? [parts.stage] : []
+      }),
+    )
+    for (const [i, vertex] of unknown.entries()) {
+      const name = names[i]!
+      this.#vertices.set(vertex['digest'] as string, { name, op: this.#op(name, withFrom) })
+    }
+  }
+
+  #op(name: string, withFrom: ReadonlySet<string | undefined>): Op | undefined {
+    const parts = partsOf(name)
+    if (!parts || parts.text.startsWith('FROM ')) return undefined
+    // An only stage is not named.
+    const stage = parts.stage === undefined ? this.#stages.values().next().value : this.#stages.get(parts.stage)
+    const at = parts.number - (withFrom.has(parts.stage) ? 2 : 1)
+    const op = stage?.ops[at]
+    const keyword = parts.text.replace(/^ONBUILD /, '').split(' ', 1)[0]
+    return op?.label.startsWith(`${keyword} `) ? op : undefined
+  }
+
+  #vertex(vertex: Record<string, unknown>): void {
+    const known = this.#vertices.get(String(vertex['digest']))
+    if (!known) return
+    const { op, name } = known
+    if (op && (vertex['started'] || vertex['completed'])) this.#events.step(op, vertex['cached'] === true)
+    const error = vertex['error']
+    // When one fails the others are told to stop: that is no failure of theirs.
+    if (typeof error !== 'string' || error === '' || /context canceled|^canceled/i.test(error)) return
+    this.#failed ??= { ...(op ? { op } : {}), name, error }
+  }
+}
+
+function partsOf(
+  name: string,
+): { readonly stage?: string; readonly number: number; readonly text: string } | undefined {
+  const [, stage, number, text] = /^\[(?:(?:.* )?(\S+) +| *)(\d+)\/\d+\] (.*)$/s.exec(name) ?? []
+  if (number === undefined) return undefined
+  return { ...(stage === undefined ? {} : { stage }), number: Number(number), text: text! }
+}

@@ -1,0 +1,31 @@
+import type { Cell } from './engine.ts'
+
+/** Flags that docker buildx and podman share: arguments, and what RUN steps are given. */
+export function sharedFlags({ source, steps, options }: Pick<Cell, 'source' | 'steps' | 'options'>): string[] {
+  const { fixed } = options.times
+  const args = { ...source.args, ...(fixed === undefined ? {} : { SOURCE_DATE_EPOCH: String(fixed) }) }
+  return [
+    ...Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
+    ...(source.policy.network === 'default' ? [] : ['--network', source.policy.network]),
+    ...steps.hosts.flatMap(([host, ip]) => ['--add-host', `${host}:${ip}`]),
+    ...(steps.shmSize === undefined ? [] : ['--shm-size', String(steps.shmSize)]),
+    ...steps.ulimits.flatMap(({ name, soft, hard }) => ['--ulimit', `${name}=${soft}:${hard}`]),
+    ...[...steps.agents].flatMap(([id, paths]) => ['--ssh', `${id}=${paths.join(',')}`]),
+    ...(steps.fresh === true ? ['--no-cache'] : []),
+  ]
+}
+
+/** `--memory` and its like, by docker's names. */
+export function limitNames({ steps }: Pick<Cell, 'steps'>): (readonly [name: string, value: string])[] {
+  const { limits } = steps
+  const all = {
+    memory: limits.memory,
+    'memory-swap': limits.memorySwap,
+    'cpu-shares': limits.cpuShares,
+    'cpu-period': limits.cpuPeriod,
+    'cpu-quota': limits.cpuQuota,
+    'cpuset-cpus': limits.cpusetCpus,
+    'cpuset-mems': limits.cpusetMems,
+  }
+  return Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as const]))
+}

@@ -1,0 +1,115 @@
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { ArchimageError, systemError } from '../errors/error.ts'
+import type { SourceTree } from '../plan/source-tree.ts'
+import { removeTree } from '../sys/remove-tree.ts'
+import { fsPath } from '../tar/path-bytes.ts'
+import type { Cell } from './engine.ts'
+
+/** What a cell is for an engine that reads files: a Dockerfile, what is ignored, folders. `remove` takes them away again. */
+export interface Workspace {
+  /** For whatever else the build needs; on the file system of the store. */
+  readonly root: string
+  /** Lies beside `ignoreFile`, which has its name with `.dockerignore` behind it. */
+  readonly dockerfile: string
+  readonly ignoreFile: string
+  readonly context: string
+  /** Named contexts that are folders, by the path that the cell knows them by. */
+  readonly directories: ReadonlyMap<string, string>
+  remove(): void
+}
+
+/**
+ * Writes the files of a cell into `root`, a folder of its own. Contexts are read where they are; what an engine would not
+ * see as archimage does (other modes, nothing at all, files that do not belong to it) is copied.
+ */
+export function openWorkspace(cell: Cell, dockerfile: string, root: string): Workspace {
+  const { folder, exclude } = cell.source
+  const files = { dockerfile: join(root, 'Dockerfile'), ignoreFile: join(root, 'Dockerfile.dockerignore') }
+  const remove = (): void => void removeTree(root)
+  try {
+    writeFileSync(files.dockerfile, dockerfile)
+    const ignored = folder?.ignoreFile === undefined ? '' : readFileSync(folder.ignoreFile, 'latin1')
+    const more = folder ? excludedBelow(folder.root, exclude).map(pattern) : []
+    writeFileSync(files.ignoreFile, Buffer.from([ignored, ...more, ''].join('\n'), 'latin1'))
+    const context = folder?.root ?? copyTree(cell.context, join(root, 'context'))
+    const directories = new Map<string, string>()
+    for (const path of namedFolders(cell)) {
+      const plain =
+        cell.service.modes === 'context' &&
+        existsSync(path) &&
+        !excludedBelow(path, exclude).some(one => existsSync(join(path, one)))
+      directories.set(
+        path,
+        plain ? path : copyTree(cell.directories.get(path)!, join(root, `directory-${directories.size}`)),
+      )
+    }
+    return { root, ...files, context, directories, remove }
+  } catch (error) {
+    remove()
+    throw systemError(error, 'preparing the build')
+  }
+}
+
+/** The folders that a cell copies from or mounts by name. Files that ADD fetched for the key are not among them: engines fetch themselves. */
+export function namedFolders({ lowered }: Pick<Cell, 'lowered'>): string[] {
+  return [...new Set(lowered.sources.flatMap(({ source }) => (source.kind === 'directory' ? [source.path] : [])))]
+}
+
+/** The paths below a context that are no part of it. */
+function excludedBelow(root: string, exclude: readonly string[]): string[] {
+  const ways = ['.archimage', ...exclude].map(path => relative(root, resolve(root, path)).split(sep).join('/'))
+  return [...new Set(ways)].filter(way => way !== '' && way !== '..' && !way.startsWith('../') && !isAbsolute(way))
+}
+
+/** A line of an ignore file that means this path and what is below it. */
+function pattern(path: string): string {
+  return Buffer.from(`/${path.replace(/[\\*?[\]!]/g, '\\$&')}`).toString('latin1')
+}
+
+function copyTree(tree: SourceTree, target: string): string {
+  const first = new Map<string, string>()
+  const copy = (path: string): void => {
+    const entry = tree.lookup(path)
+    const to = path === '' ? target : `${target}/${path}`
+    const at = fsPath(to)
+    if (entry === undefined) return
+    if (entry.type === 'dir') {
+      mkdirSync(at, { recursive: true })
+      for (const name of tree.list(path)) copy(path === '' ? name : `${path}/${name}`)
+    } else if (entry.type === 'symlink') {
+      symlinkSync(fsPath(entry.link ?? ''), at)
+      return
+    } else if (entry.type !== 'file')
+      throw new ArchimageError('UNSUPPORTED', `${path} is no file, folder or link: another engine cannot be given it`, {
+        hint: 'leave it out with .dockerignore',
+      })
+    else {
+      const known = entry.inode === undefined ? undefined : first.get(entry.inode)
+      if (known !== undefined) {
+        linkSync(fsPath(known), at)
+        return
+      }
+      if (entry.inode !== undefined) first.set(entry.inode, to)
+      const { content } = entry
+      if (content?.kind === 'host')
+        copyFileSync(typeof content.path === 'string' ? fsPath(content.path) : content.path, at)
+      else writeFileSync(at, content?.kind === 'bytes' ? content.bytes : '')
+    }
+    chmodSync(at, entry.mode)
+    utimesSync(at, entry.mtime, entry.mtime)
+  }
+  copy('')
+  if (!existsSync(target)) mkdirSync(target)
+  return target
+}
