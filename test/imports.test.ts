@@ -31,7 +31,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ],
   run: [
     ...['plan', 'engines', 'transports', 'manifests', 'verify', 'attest', 'registry', 'store', 'oci'],
-    ...['project', 'context', 'remote', 'dockerfile', 'sys'],
+    ...['project', 'context', 'remote', 'dockerfile', 'lint', 'sys'],
   ],
   bundle: ['oci', 'store', 'registry', 'transports'],
   outputs: ['oci', 'tar', 'layer', 'store', 'transports', 'sys'],

@@ -76,8 +76,8 @@ export function addBuildFlags(program: Command): Command {
     )
     .option('-q, --quiet', 'show failures only, print the digest')
     .option('--json', 'print the result as JSON')
-    .addOption(new Option('--call <method>', 'only "build" yet').hideHelp())
-    .addOption(new Option('--check', 'checks come with lint').hideHelp())
+    .option('--check', 'check the Dockerfiles instead of building them')
+    .option('--call <method>', 'instead of building: check, outline or targets[,format=json]')
     .addOption(list('--attest <value>', '').hideHelp())
     .addOption(new Option('--provenance <value>').hideHelp())
     .addOption(new Option('--sbom <value>').hideHelp())
@@ -96,10 +96,6 @@ export function refuseFlags(program: Command, options: Readonly<Record<string, u
     const option = program.options.find(candidate => candidate.flags === flags)!
     if (options[option.attributeName()] !== undefined) refuse(option.long ?? flags, reason)
   }
-  const call = options['call']
-  if (call !== undefined && call !== 'build')
-    refuse(`--call=${String(call)}`, 'checks, outline and targets are not there yet')
-  if (options['check'] === true) refuse('--check', 'checks are not there yet; archimage plan reads every Dockerfile')
   const off = (value: string): boolean => value === 'false' || value === '' || /(^|,)disabled=(true|1)(,|$)/.test(value)
   const asked = [
     ...((options['attest'] as string[] | undefined) ?? []).map(value => ['attest', value] as const),

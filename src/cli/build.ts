@@ -6,6 +6,7 @@ import { loadProject } from '../project/load.ts'
 import type { Project, Service } from '../project/project.ts'
 import { selectServices } from '../project/select.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
+import { callOf } from './call-method.ts'
 import { command, type Invocation, parse, workingDirectory } from './command.ts'
 import { execute, type Outputs, readOutputs } from './execute.ts'
 import {
@@ -34,6 +35,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const { args, options } = parsed
   refuseFlags(program, options)
   const directory = workingDirectory(invocation, options)
+  const call = callOf(options)
+  if (call) return (await import('./call.ts')).runCall(call, args, options, directory, invocation.signal)
   const outputs = await readOutputs(options, directory)
   const paths = args.filter(isPath)
   if (paths.length > 0) {
@@ -121,7 +124,7 @@ async function buildPath(
 }
 
 /** -f is the Dockerfile of the one service that is built, --build-context a further context of each. */
-function withFlags(
+export function withFlags(
   project: Project,
   chosen: readonly Service[],
   directory: string,

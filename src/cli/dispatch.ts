@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./build.ts'),
   },
   plan: { group: 'build', about: 'show what a build would do, and why', load: () => import('./plan.ts') },
+  lint: { group: 'build', about: 'check the Dockerfiles, for every platform', load: () => import('./lint.ts') },
   init: { group: 'build', about: 'write archimage.yaml from what is found here', load: () => import('./init.ts') },
   verify: {
     group: 'build',
@@ -75,7 +76,6 @@ const LATER: Readonly<Record<string, string>> = {
   copy: 'skopeo copy --all does it meanwhile',
   export: 'archimage build -o type=oci,dest=FILE writes all platforms of a service to one archive',
   load: 'docker load and podman load take what archimage build -o type=docker,dest=FILE writes',
-  lint: 'archimage plan reads every Dockerfile and stops at what is wrong',
   doctor: 'errors name what is missing and what to do about it',
   emulators: 'images without RUN need no emulator',
   completion: 'archimage help lists the commands',

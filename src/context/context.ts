@@ -35,6 +35,8 @@ export interface Context {
    * in walking order. Undefined for a malformed pattern.
    */
   glob(pattern: string): string[] | undefined
+  /** Whether its ignore file leaves a source of COPY out for certain (`IgnoreRules.leavesOut`). */
+  leavesOut?(source: string): boolean
   /** Hands new hashes to the memory. */
   save(): void
 }
@@ -178,6 +180,10 @@ class FolderContext implements Context {
     }
     walk(start, 0)
     return out
+  }
+
+  leavesOut(source: string): boolean {
+    return this.#rules?.leavesOut(source) ?? false
   }
 
   save(): void {

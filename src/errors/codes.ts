@@ -28,6 +28,7 @@ export const CODES = {
   NOT_FOUND: { exit: 1, about: 'something that was named does not exist' },
   INCOMPLETE: { exit: 1, about: 'not every service and platform that was asked for is there' },
   VERIFY_FAILED: { exit: 1, about: 'what was read back is not what was built' },
+  CHECK_FAILED: { exit: 1, about: 'a Dockerfile says `# check=error=true`, and checks found something' },
   CELL_FAILED: { exit: 1, about: 'a cell failed' },
   TAG_IMMUTABLE: { exit: 1, about: 'the registry does not let a tag move' },
   PREBUILD_FAILED: { exit: 1, about: 'a prebuild command failed' },

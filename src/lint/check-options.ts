@@ -1,3 +1,5 @@
+import type { Dockerfile, Range } from '../dockerfile/ast.ts'
+import { invalid } from '../dockerfile/fault.ts'
 import { parseBool } from '../dockerfile/mounts.ts'
 
 /** Which checks are wanted: what `# check=` says, or the build argument BUILDKIT_DOCKERFILE_CHECK instead of it. */
@@ -37,6 +39,21 @@ export function parseCheckOptions(text: string): CheckOptions | string {
     } else return `"${key}" is unknown, there are skip, error and experimental`
   }
   return options
+}
+
+/**
+ * What holds for a file: the build argument BUILDKIT_DOCKERFILE_CHECK, else its `# check=` directive. Throws
+ * DOCKERFILE_INVALID for a malformed one.
+ */
+export function checkOptions(dockerfile: Dockerfile, args: Readonly<Record<string, string>>): CheckOptions {
+  const given = Object.hasOwn(args, 'BUILDKIT_DOCKERFILE_CHECK') ? args['BUILDKIT_DOCKERFILE_CHECK'] : undefined
+  const directive = dockerfile.directives['check']
+  const options = parseCheckOptions(given ?? directiveValue(directive?.value ?? ''))
+  if (typeof options !== 'string') return options
+  const line = given === undefined ? directive!.line : 1
+  const range: Range = { start: { line, column: 1 }, end: { line, column: 1 } }
+  const what = given === undefined ? 'the check directive' : 'BUILDKIT_DOCKERFILE_CHECK'
+  throw invalid(dockerfile, range, `${what} is wrong: ${options}`, 'for instance: skip=UndefinedVar;error=true')
 }
 
 const COMMENT = /^check[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+?)[\t\n\f\r ]*$/i

@@ -28,8 +28,8 @@ export interface FileView {
   readonly options: CheckOptions
   /** Whether .dockerignore leaves a source of COPY out; absent where there is none. */
   readonly ignored?: (source: string) => boolean
-  /** Modes of what sources of COPY take from the context; absent where there is none to look at. */
-  readonly modes?: (instruction: Instruction) => readonly FileMode[]
+  /** What sources of COPY take from the context, with its modes; absent where there is none to look at. */
+  readonly modes?: (sources: readonly string[]) => readonly FileMode[]
   /** Why the image may be of another platform. */
   readonly platformException?: string
 }
@@ -65,7 +65,9 @@ export interface Rule {
   readonly wholeFile?: true
   /** What it cannot do without: the images that are named, or the files of the context. */
   readonly needs?: 'images' | 'context'
-  /** Why, and what to do instead; Markdown. */
+  /** What to do about it, in one clause. */
+  readonly remedy: string
+  /** Why; Markdown. */
   readonly about: string
   readonly bad: Example
   readonly good: Example

@@ -49,3 +49,9 @@ export const RULES: readonly Rule[] = [
   ExposeProtoCasing,
   ExposeInvalidFormat,
 ]
+
+const BY_NAME = new Map(RULES.map(rule => [rule.name, rule]))
+
+export function ruleNamed(name: string): Rule | undefined {
+  return BY_NAME.get(name)
+}

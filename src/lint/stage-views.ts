@@ -158,6 +158,11 @@ function usesOf(stage: Stage, base: StageView['base'], input: WalkInput): Pick<S
   return { uses, images }
 }
 
+/** All images that a stage names. */
+export function imagesOf({ base, images }: StageView): readonly ImageUse[] {
+  return base.kind === 'image' ? [base, ...images] : images
+}
+
 /** What `work` gives; undefined where it throws, of which `input` is told with the place. */
 export function attempt<T>(
   work: () => T,

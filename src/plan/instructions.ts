@@ -54,7 +54,7 @@ export async function applyInstruction(
   scope: Scope,
 ): Promise<Op | undefined> {
   const { os } = state.platform
-  const word = (text: string): string => expanded(text, instruction, state, scope)
+  const word = (text: string): string => expanded(text, state, scope)
   const set = (change: Partial<ContainerConfig>): void => {
     state.config = { ...state.config, ...change }
   }
@@ -200,10 +200,8 @@ export function failure(dockerfile: Dockerfile, at: Instruction, message: string
   })
 }
 
-function expanded(text: string, at: Instruction, state: StageState, { dockerfile, warnings }: Scope): string {
-  const { value, unmatched } = expandWord(text, { get: name => state.env.get(name) }, { escape: dockerfile.escape })
-  for (const name of unmatched) warnings.push(`${dockerfile.file}:${at.range.start.line}: ${name} has no value here`)
-  return value
+function expanded(text: string, state: StageState, { dockerfile }: Scope): string {
+  return expandWord(text, { get: name => state.env.get(name) }, { escape: dockerfile.escape }).value
 }
 
 function addHistory(state: StageState, { created }: Scope, text: string, layer: boolean): undefined {

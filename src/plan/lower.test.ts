@@ -271,11 +271,6 @@ describe('owners by name', () => {
   })
 })
 
-test('warnings name variables without value, once', async () => {
-  const { warnings } = await plan('FROM scratch\nCOPY $A $B/\nCMD $C')
-  expect(warnings).toEqual(['Dockerfile:2: B has no value here', 'Dockerfile:2: A has no value here'])
-})
-
 test('destinations are seen from WORKDIR; COPY --from=scratch is an empty folder', async () => {
   const { target } = await plan('FROM scratch\nWORKDIR /w\nCOPY a b/\nCOPY a ""\nCOPY --from=scratch / /x/.')
   expect(target.ops.slice(1)).toMatchObject([

@@ -26,6 +26,12 @@ interface Top {
   readonly repository?: string
 }
 
+export interface LookedUp {
+  readonly index: boolean
+  readonly platform: Platform
+  readonly config: ImageConfig
+}
+
 /**
  * Resolves references of Dockerfiles that are no service: images that this store built, tagged or loaded, then the registry
  * (DESIGN §5, references). Each reference is looked up once in a run; with the registry out of reach the last known digest
@@ -70,6 +76,21 @@ export class Images {
       this.chosen.set(key, promise)
     }
     return promise
+  }
+
+  /**
+   * What a reference leads to, for checks: an index with an image of this platform, or a single image of whatever platform.
+   * Throws as `image`.
+   */
+  async look(text: string, platform: Platform, published = false): Promise<LookedUp> {
+    const reference = withDefaultTag(parseReference(text))
+    const { manifest, repository } = await this.top(reference, published)
+    if (manifest.kind === 'image') {
+      const config = await this.config(manifest, familiarReference(reference), repository)
+      return { index: false, platform: configPlatform(config), config }
+    }
+    const { config, platform: have } = await this.image(text, platform, published)
+    return { index: true, platform: have, config }
   }
 
   /** What a manifest in the store is as a base: a service of the project, or an image of `top`. */

@@ -5,6 +5,7 @@ import { formatPlatform } from '../oci/platform.ts'
 import type { Resolution } from '../plan/graph.ts'
 import { engineKey } from '../plan/key.ts'
 import { BlobFetcher } from './blobs.ts'
+import { RunFindings } from './findings.ts'
 import { Images } from './images.ts'
 import { Preparation } from './prepare.ts'
 import { knownImage, lastBuild } from './records.ts'
@@ -51,6 +52,7 @@ export async function planRun(
   const graph = planGraph(request, preparation)
   for (const warning of graph.warnings) warnings.add(warning)
   const known = new Map<string, ImageManifest>()
+  const findings = new RunFindings()
   const cells: PlanCell[] = []
   for (const cell of graph.cells) {
     const common = {
@@ -69,6 +71,7 @@ export async function planRun(
       const prepared = await preparation.prepare(cell, service =>
         known.get(cell.needs.find(id => id.startsWith(`${service} `)) ?? ''),
       )
+      findings.add(cell.dockerfile.file, cell.platform, prepared.findings)
       for (const warning of prepared.warnings) warnings.add(warning)
       const force = request.force || prepared.fresh
       const candidates = await engines.candidates(prepared.cell)
@@ -96,5 +99,5 @@ export async function planRun(
     }
   }
   preparation.save()
-  return { cells, warnings: [...warnings] }
+  return { cells, warnings: [...warnings, ...findings.warnings()] }
 }

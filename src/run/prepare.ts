@@ -9,14 +9,18 @@ import type { BuildOptions, Cell, ContextFolder } from '../engines/engine.ts'
 import type { TimePolicy } from '../engines/native/times.ts'
 import { isFresh, type StepSettings } from '../engines/steps.ts'
 import { ArchimageError } from '../errors/error.ts'
+import type { Finding } from '../lint/finding.ts'
+import type { LintOptions } from '../lint/lint.ts'
+import type { KnownImage } from '../lint/stage-views.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
+import { contextNames } from '../plan/context-names.ts'
 import { ContextView, findIn, folderTree } from '../plan/context-view.ts'
 import type { PlannedCell } from '../plan/graph.ts'
 import { cellKey, type FileUse, fileUses } from '../plan/key.ts'
 import { lower, type NamedContext } from '../plan/lower.ts'
-import type { Lowered } from '../plan/lowered.ts'
+import type { BaseImage, Lowered } from '../plan/lowered.ts'
 import { proxyVariables, withProxies } from '../plan/proxies.ts'
 import { remoteId } from '../plan/remote.ts'
 import type { StepPolicy } from '../plan/run-op.ts'
@@ -25,7 +29,8 @@ import { imageName, matchServiceReference } from '../project/references.ts'
 import type { Store } from '../store/store.ts'
 import { readRegularFile } from '../sys/files.ts'
 import { placedAt } from './failure.ts'
-import type { Images } from './images.ts'
+import { findingsOf, knownBase } from './findings.ts'
+import type { Images, LookedUp } from './images.ts'
 import { hashMemory, type Remotes } from './remotes.ts'
 
 /** What all cells of a run have in common. */
@@ -60,11 +65,19 @@ export interface Prepared {
   readonly cell: Cell
   readonly key: string
   readonly parts: Readonly<Record<string, string>>
+  /** What checks of its Dockerfile found, without looking at anything that a build does not. */
+  readonly findings: readonly Finding[]
   readonly warnings: readonly string[]
   readonly fallback?: string
   /** A stage of it shall run again (`--no-cache-filter`): what is known of the image does not count. */
   readonly fresh: boolean
 }
+
+/** The image of a service that a cell needs: its manifest, or for checks what it would be. */
+export type Upstream = (
+  service: string,
+  platform: Platform,
+) => ImageManifest | BaseImage | undefined | Promise<BaseImage | undefined>
 
 /** Reads Dockerfiles and contexts once per run and turns planned cells into cells that an engine can build. */
 export class Preparation {
@@ -75,7 +88,7 @@ export class Preparation {
   private readonly memory: HashMemory
   private readonly dockerfiles = new Map<string, { readonly dockerfile: Dockerfile; readonly text: string }>()
   private readonly views = new Map<string, ContextView>()
-  private readonly contexts: Context[] = []
+  private readonly contexts = new Map<string, Context>()
   private readonly folders = new Map<ContextView, ContextFolder>()
 
   constructor(input: { project: Project; settings: CellSettings; images: Images; remotes: Remotes; store: Store }) {
@@ -86,12 +99,16 @@ export class Preparation {
     this.memory = hashMemory(input.store)
   }
 
+  dockerfileBytes(path: string): Uint8Array {
+    return dockerfileBytes(path, this.settings)
+  }
+
   readonly readDockerfile = (path: string): Dockerfile => this.dockerfileAt(path).dockerfile
 
   private dockerfileAt(path: string): { readonly dockerfile: Dockerfile; readonly text: string } {
     let read = this.dockerfiles.get(path)
     if (!read) {
-      const bytes = this.settings.dockerfiles.get(path) ?? readDockerfileBytes(path)
+      const bytes = this.dockerfileBytes(path)
       const dockerfile = parseDockerfile(bytes, shortPath(path, this.project.root))
       read = { dockerfile, text: new TextDecoder().decode(bytes) }
       this.dockerfiles.set(path, read)
@@ -100,37 +117,47 @@ export class Preparation {
   }
 
   args(service: Service): Readonly<Record<string, string>> {
-    const { epoch, proxies } = this.settings
-    const args = {
-      ...service.args,
-      ...(epoch === undefined ? {} : { SOURCE_DATE_EPOCH: String(epoch) }),
-      ...this.settings.args,
-    }
-    return withProxies(args, proxies)
+    return buildArguments(service, this.settings)
+  }
+
+  /** The Dockerfile of a cell with everything expanded and resolved. `seen` is told of each image that it stands on. */
+  lower(
+    { service, platform, dockerfile }: Pick<PlannedCell, 'service' | 'platform' | 'dockerfile'>,
+    upstream: Upstream,
+    seen: (reference: string, wanted: Platform, image: BaseImage) => void = () => {},
+    target = this.settings.target ?? service.target,
+  ): Promise<Lowered> {
+    const { settings } = this
+    const { fixed } = buildTimes(settings.timestamps ?? service.timestamps, settings.epoch, service.context)
+    return lower({
+      dockerfile,
+      platform,
+      args: this.args(service),
+      steps: settings.policy,
+      labels: { ...service.labels, ...settings.labels },
+      ...(target === undefined ? {} : { target }),
+      ...(fixed === undefined ? {} : { epoch: fixed }),
+      ...(service.platformException === undefined ? {} : { platformException: service.platformException }),
+      image: async (reference, wanted) => {
+        const image = await this.image(reference, wanted, service, upstream)
+        seen(reference, wanted, image)
+        return image
+      },
+      named: (name, wanted) => this.named(name, wanted, service, upstream),
+    })
   }
 
   /** Lowers the Dockerfile and computes the key. `upstream` has the images of the cells that this one needs. */
-  async prepare(
-    planned: PlannedCell,
-    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
-  ): Promise<Prepared> {
+  async prepare(planned: PlannedCell, upstream: Upstream): Promise<Prepared> {
     const { service, platform, dockerfile, dockerfilePath } = planned
     const { settings } = this
     const times = buildTimes(settings.timestamps ?? service.timestamps, settings.epoch, service.context)
     const target = settings.target ?? service.target
     const args = this.args(service)
-    const lowered = await lower({
-      dockerfile,
-      platform,
-      args,
-      steps: settings.policy,
-      labels: { ...service.labels, ...settings.labels },
-      ...(target === undefined ? {} : { target }),
-      ...(times.fixed === undefined ? {} : { epoch: times.fixed }),
-      ...(service.platformException === undefined ? {} : { platformException: service.platformException }),
-      image: (reference, wanted) => this.image(reference, wanted, service, upstream),
-      named: (name, wanted) => this.named(name, wanted, service, upstream),
-    })
+    const bases = new Map<string, KnownImage>()
+    const lowered = await this.lower(planned, upstream, (reference, wanted, image) =>
+      bases.set(`${reference} ${formatPlatform(wanted)}`, knownBase(image)),
+    )
     const context = this.view(service.context, dockerfilePath, service, times.mode === 'keep')
     const directories = new Map<string, ContextView>()
     for (const stage of lowered.stages.values())
@@ -176,6 +203,10 @@ export class Preparation {
       files,
     )
     const folder = this.folders.get(context)
+    const findings = findingsOf(dockerfile, platform, {
+      ...this.checkOptions(service, this.context(service, dockerfilePath)),
+      image: (reference, wanted) => bases.get(`${reference} ${formatPlatform(wanted)}`),
+    })
     const lowerVariant = lowered.bases.find(base => !base.exact)
     return {
       cell: {
@@ -190,23 +221,28 @@ export class Preparation {
       },
       key,
       parts,
+      findings,
       warnings: [...lowered.warnings, ...exception(service, platform, lowered)],
       ...(lowerVariant ? { fallback: formatPlatform(lowerVariant.platform) } : {}),
       fresh: [...lowered.stages.values()].some(stage => isFresh(stage, settings.steps)),
     }
   }
 
-  private async image(
-    reference: string,
-    platform: Platform,
-    service: Service,
-    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
-  ) {
+  private async image(reference: string, platform: Platform, service: Service, upstream: Upstream) {
     const match = matchServiceReference(this.project, reference, service)
     // The project's names lead to what the last run built: who does not mean the service means the published image.
     if (match === undefined || !('service' in match))
       return this.images.image(reference, platform, this.isOurs(reference))
     return this.serviceImage(match.service.name, platform, upstream)
+  }
+
+  /** What an image that a Dockerfile names is, for checks. */
+  async look(reference: string, platform: Platform, service: Service, upstream: Upstream): Promise<LookedUp> {
+    const match = matchServiceReference(this.project, reference, service)
+    if (match === undefined || !('service' in match))
+      return this.images.look(reference, platform, this.isOurs(reference))
+    const { config, platform: have } = await this.serviceImage(match.service.name, platform, upstream)
+    return { index: true, platform: have, config }
   }
 
   private isOurs(text: string): boolean {
@@ -217,21 +253,17 @@ export class Preparation {
     })
   }
 
-  private serviceImage(
-    name: string,
-    platform: Platform,
-    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
-  ) {
-    const manifest = upstream(name, platform)
-    if (!manifest) throw new Error(`${name} for ${formatPlatform(platform)} was not built before it was needed`)
-    return this.images.local(`service ${name}`, manifest, true, name)
+  private async serviceImage(name: string, platform: Platform, upstream: Upstream): Promise<BaseImage> {
+    const found = await upstream(name, platform)
+    if (!found) throw new Error(`${name} for ${formatPlatform(platform)} was not built before it was needed`)
+    return 'manifest' in found ? found : this.images.local(`service ${name}`, found, true, name)
   }
 
   private async named(
     name: string,
     platform: Platform,
     service: Service,
-    upstream: (service: string, platform: Platform) => ImageManifest | undefined,
+    upstream: Upstream,
   ): Promise<NamedContext | undefined> {
     const value = Object.hasOwn(service.buildContexts, name) ? service.buildContexts[name] : undefined
     if (value === undefined) return undefined
@@ -250,19 +282,24 @@ export class Preparation {
     return { kind: 'directory', path: resolve(this.project.root, value) }
   }
 
+  /** What checks of a service's Dockerfile have to know, but for its images. */
+  checkOptions(service: Service, context: Context | undefined): LintOptions {
+    const target = this.settings.target ?? service.target
+    return {
+      args: this.args(service),
+      ...(target === undefined ? {} : { target }),
+      ...(service.platformException === undefined ? {} : { platformException: service.platformException }),
+      contexts: name => contextNames(name).some(one => Object.hasOwn(service.buildContexts, one)),
+      ...(context?.leavesOut ? { ignored: source => context.leavesOut!(source) } : {}),
+    }
+  }
+
   private view(root: string, dockerfile: string | undefined, service: Service, times: boolean): ContextView {
     const key = JSON.stringify([root, dockerfile, service.modes, times])
     let view = this.views.get(key)
     if (!view) {
-      const empty = this.settings.emptyContext === true && root === service.context
-      const context = empty
-        ? emptyContext()
-        : openContext(root, {
-            ...(dockerfile ? { dockerfile } : {}),
-            memory: this.memory,
-            exclude: this.settings.exclude,
-          })
-      this.contexts.push(context)
+      const empty = this.isEmpty(root, service)
+      const context = this.context(service, dockerfile, root)
       view = new ContextView(folderTree(context, { modes: service.modes }), { times })
       const { root: path, ignoreFile } = context
       if (!empty && service.modes === 'context')
@@ -272,9 +309,30 @@ export class Preparation {
     return view
   }
 
+  private isEmpty(root: string, service: Service): boolean {
+    return this.settings.emptyContext === true && root === service.context
+  }
+
+  /** A folder that a service copies from; without a root its build context. Throws CONTEXT_INVALID. */
+  context(service: Service, dockerfile: string | undefined, root = service.context): Context {
+    const key = JSON.stringify([root, dockerfile])
+    let context = this.contexts.get(key)
+    if (!context) {
+      context = this.isEmpty(root, service)
+        ? emptyContext()
+        : openContext(root, {
+            ...(dockerfile ? { dockerfile } : {}),
+            memory: this.memory,
+            exclude: this.settings.exclude,
+          })
+      this.contexts.set(key, context)
+    }
+    return context
+  }
+
   /** Keeps what was hashed for the next run. */
   save(): void {
-    for (const context of this.contexts) context.save()
+    for (const context of this.contexts.values()) context.save()
     this.remotes.save()
   }
 }
@@ -290,6 +348,24 @@ function exception(service: Service, platform: Platform, { target, stages }: Low
   return [
     `the image for ${wanted} stands on ${image.name} for ${have}, as its project wants it: ${service.platformException}`,
   ]
+}
+
+/** All that --build-arg gives to a service's build, and what stands for it. */
+export function buildArguments(
+  service: Service,
+  { args, epoch, proxies }: Pick<CellSettings, 'args' | 'epoch' | 'proxies'>,
+): Readonly<Record<string, string>> {
+  const all = {
+    ...service.args,
+    ...(epoch === undefined ? {} : { SOURCE_DATE_EPOCH: String(epoch) }),
+    ...args,
+  }
+  return withProxies(all, proxies)
+}
+
+/** What a Dockerfile holds, on standard input or in its file. Throws DOCKERFILE_INVALID. */
+export function dockerfileBytes(path: string, { dockerfiles }: Pick<CellSettings, 'dockerfiles'>): Uint8Array {
+  return dockerfiles.get(path) ?? readDockerfileBytes(path)
 }
 
 const MAX_DOCKERFILE = 16 * 1024 * 1024

@@ -18,6 +18,7 @@ import { verifyImage } from '../verify/verify.ts'
 import { BlobFetcher, withSources } from './blobs.ts'
 import type { CellResult, CellState, Emit, RunResult, ServiceResult } from './events.ts'
 import { toFailure } from './failure.ts'
+import { RunFindings } from './findings.ts'
 import { Images } from './images.ts'
 import { type CellSettings, Preparation, type Prepared } from './prepare.ts'
 import type { Publication, TagWish } from './publication.ts'
@@ -96,6 +97,7 @@ class Run {
   /** By cell: the failed one that it waits for in vain. */
   private readonly heldBy = new Map<string, string>()
   private readonly warnings: string[] = []
+  private readonly findings = new RunFindings()
   private readonly stop = new AbortController()
   private readonly signal: AbortSignal
   private readonly serviceErrors = new Map<string, ArchimageError>()
@@ -156,6 +158,7 @@ class Run {
     if (!tools.signal.aborted) tools.emit({ type: 'phase', phase: 'build' })
     await untilStopped(this.buildCells(graph, jobs), tools.signal)
     await this.engines.close()
+    for (const message of this.findings.warnings()) tools.emit({ type: 'warning', message })
     this.preparation.save()
     const images = tools.signal.aborted ? [] : this.assemble()
     const services = await this.finish(images)
@@ -221,6 +224,7 @@ class Run {
       const prepared = await this.preparation.prepare(cell, (service, platform) =>
         this.upstream(cell, service, platform),
       )
+      this.findings.add(cell.dockerfile.file, cell.platform, prepared.findings)
       for (const message of prepared.warnings) this.tools.emit({ type: 'warning', message, cell: cellName(cell) })
       this.end(cell, await this.buildPrepared(cell, prepared, start))
     } catch (error) {

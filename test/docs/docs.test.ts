@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { archimage, root } from '../../scripts/archimage.ts'
+import { checksPage } from '../../scripts/checks-doc.ts'
 import { errorsPage } from '../../scripts/errors-doc.ts'
 import { projectSchema, serviceSchema } from '../../src/project/schema.ts'
 import { must, run } from '../peers/index.ts'
@@ -88,6 +89,10 @@ test(`"${THIS_RUN}" of the README is what .ci/run does on a fresh clone`, () => 
 
 test('docs/errors.md is that of src/errors/codes.ts (mended by: node_modules/.bin/bun scripts/errors-doc.ts)', () => {
   expect(read('docs/errors.md')).toBe(errorsPage())
+})
+
+test('docs/checks.md is that of src/lint/rules.ts (mended by: node_modules/.bin/bun scripts/checks-doc.ts)', () => {
+  expect(read('docs/checks.md')).toBe(checksPage())
 })
 
 test('docs/project-file.md has a row for every key of archimage.yaml, and no other', () => {

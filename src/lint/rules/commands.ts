@@ -7,6 +7,7 @@ export const JSONArgsRecommended: Rule = {
   url: ruleUrl('json-args-recommended'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'write it as ["program", "argument"]',
   about:
     'In the shell form the program is a child of `/bin/sh -c`, which does not hand signals on: `docker stop` waits ten seconds and kills. Nothing is said where SHELL was chosen.',
   bad: { dockerfile: 'FROM alpine:3.20\nENTRYPOINT my-program start\n' },
@@ -28,6 +29,7 @@ export const MultipleInstructionsDisallowed: Rule = {
   url: ruleUrl('multiple-instructions-disallowed'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'remove it, or the later one',
   about: 'Of several CMD, ENTRYPOINT or HEALTHCHECK in one stage only the last counts; those before it are named.',
   bad: { dockerfile: 'FROM alpine:3.20\nCMD ["one"]\nCMD ["two"]\n' },
   good: { dockerfile: 'FROM alpine:3.20\nCMD ["two"]\n' },
@@ -52,6 +54,7 @@ export const WorkdirRelativePath: Rule = {
   url: ruleUrl('workdir-relative-path'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'begin with an absolute path',
   about: 'A relative WORKDIR goes on from that of the base image, which may be another one tomorrow.',
   bad: { dockerfile: 'FROM nginx:1.27\nWORKDIR html\n' },
   good: { dockerfile: 'FROM nginx:1.27\nWORKDIR /usr/share/nginx/html\n' },

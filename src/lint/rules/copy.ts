@@ -1,3 +1,5 @@
+import { parseGitSource } from '../../context/git-source.ts'
+import { isArchimageError } from '../../errors/error.ts'
 import { clean } from '../../plan/posix.ts'
 import type { Rule } from '../rule.ts'
 import { ruleUrl } from './url.ts'
@@ -9,6 +11,7 @@ export const CopyIgnoredFile: Rule = {
   from: 'buildkit',
   level: 'warning',
   needs: 'context',
+  remedy: 'change .dockerignore, or do not copy it',
   about:
     'What `.dockerignore` leaves out is not there to be copied. Nothing is said where it has exceptions (`!`), which are hard to tell beforehand.',
   bad: { dockerfile: 'FROM scratch\nCOPY tmp/cache /cache\n', dockerignore: 'tmp\n' },
@@ -29,5 +32,10 @@ export const CopyIgnoredFile: Rule = {
 }
 
 function isRemote(source: string): boolean {
-  return /^(?:https?|git|ssh):\/\//i.test(source) || /^git@[^/]+:/.test(source)
+  try {
+    return /^https?:\/\//.test(source) || parseGitSource(source) !== undefined
+  } catch (error) {
+    if (isArchimageError(error)) return true
+    throw error
+  }
 }

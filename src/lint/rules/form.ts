@@ -9,6 +9,7 @@ export const NoEmptyContinuation: Rule = {
   from: 'buildkit',
   level: 'warning',
   wholeFile: true,
+  remedy: 'remove the empty line, or make a comment of it',
   about:
     'An empty line after a `\\` does not end the instruction, though it looks so: what follows still belongs to it. Remove the line, or make a comment of it. The line that is named is the last one of the instruction.',
   bad: { dockerfile: 'FROM alpine:3.20\nRUN apk add \\\n\n    curl\n' },
@@ -32,6 +33,7 @@ export const MaintainerDeprecated: Rule = {
   url: ruleUrl('maintainer-deprecated'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'write LABEL org.opencontainers.image.authors="…"',
   about: 'The label `org.opencontainers.image.authors` says the same, and tools look there.',
   bad: { dockerfile: 'FROM alpine:3.20\nMAINTAINER team@example.com\n' },
   good: { dockerfile: 'FROM alpine:3.20\nLABEL org.opencontainers.image.authors="team@example.com"\n' },
@@ -48,6 +50,7 @@ export const LegacyKeyValueFormat: Rule = {
   url: ruleUrl('legacy-key-value-format'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'put "=" between name and value, and quotes around a value with blanks',
   about: '`ENV a b c` sets `a` to `b c`, and `ENV a b c=d` sets `a` to `b c=d`. Write `a="b c"`.',
   bad: { dockerfile: 'FROM alpine:3.20\nENV DIR /app\n' },
   good: { dockerfile: 'FROM alpine:3.20\nENV DIR=/app\n' },
@@ -69,6 +72,7 @@ export const InvalidDefinitionDescription: Rule = {
   from: 'buildkit',
   level: 'warning',
   experimental: true,
+  remedy: 'begin the comment with the name, or put an empty comment (#) below it',
   about:
     '`archimage build --call=outline` and `--call=targets` show the comment above an ARG or a FROM as its description, if it begins with the name. An empty comment (`#`) keeps other comments apart.',
   bad: {

@@ -12,6 +12,7 @@ export const UndefinedArgInFrom: Rule = {
   url: ruleUrl('undefined-arg-in-from'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'declare it with ARG before the first FROM',
   about:
     'FROM sees the ARGs that stand before the first FROM, and the automatic ones. A name that is not among them is empty, whatever `--build-arg` says.',
   bad: { dockerfile: 'FROM node:22${VARIANT}\n' },
@@ -37,6 +38,7 @@ export const InvalidDefaultArgInFrom: Rule = {
   from: 'buildkit',
   level: 'warning',
   wholeFile: true,
+  remedy: 'give the ARG a default before the first FROM',
   about:
     'Without `--build-arg` this Dockerfile cannot be built, so neither can most tools look into it. Give the ARG a default.',
   bad: { dockerfile: 'ARG TAG\nFROM busybox:${TAG}\n' },
@@ -70,6 +72,7 @@ export const RedundantTargetPlatform: Rule = {
   url: ruleUrl('redundant-target-platform'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'leave --platform out',
   about: 'A stage is of the platform that is built unless it says something else.',
   bad: { dockerfile: 'FROM --platform=$TARGETPLATFORM alpine:3.20\n' },
   good: { dockerfile: 'FROM alpine:3.20\n' },
@@ -91,6 +94,7 @@ export const FromPlatformFlagConstDisallowed: Rule = {
   url: ruleUrl('from-platform-flag-const-disallowed'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'leave --platform out, or write --platform=$BUILDPLATFORM for a stage that compiles',
   about:
     'The stage is of that one platform, whatever is built. Leave the flag out for the platform that is built, or write `$BUILDPLATFORM` for a stage that compiles for others. A stage whose name holds the operating system or the architecture is taken for meant so.',
   bad: {
@@ -122,6 +126,7 @@ export const InvalidBaseImagePlatform: Rule = {
   level: 'error',
   wholeFile: true,
   needs: 'images',
+  remedy: 'take a base that exists for this platform',
   about:
     'The image exists for another platform only: its programs do not run on the one that is built. archimage refuses to build upon it ([platforms.md](platforms.md)). Take a base that is an index with this platform.',
   bad: {

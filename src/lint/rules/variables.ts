@@ -8,6 +8,7 @@ export const UndefinedVar: Rule = {
   url: ruleUrl('undefined-var'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'declare it above, in this stage, with ARG or ENV',
   about:
     'The variable is neither in an ENV or ARG of this stage above, nor in an ENV of the base, so it is empty. An ARG before the first FROM has to be repeated in the stage. Where the base is not known (`--offline`), nothing is said of stages upon it.',
   bad: { dockerfile: 'FROM scratch\nARG VERSION=1\nCOPY app-$VERISON /app\n' },
@@ -33,6 +34,7 @@ export const SecretsUsedInArgOrEnv: Rule = {
   url: ruleUrl('secrets-used-in-arg-or-env'),
   from: 'buildkit',
   level: 'warning',
+  remedy: 'give it to a step with RUN --mount=type=secret, to a program when it is started',
   about:
     'ENV is part of the image, ARG of its history: whoever has the image reads them. A step takes a secret with `RUN --mount=type=secret`, a program when it is started.',
   bad: { dockerfile: 'FROM scratch\nARG AWS_SECRET_ACCESS_KEY\n' },

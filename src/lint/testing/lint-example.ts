@@ -1,7 +1,8 @@
 import { parseIgnoreFile } from '../../context/ignore.ts'
 import { parseDockerfile } from '../../dockerfile/parse.ts'
 import { type Platform, parsePlatform, selectPlatform } from '../../oci/platform.ts'
-import { type LintOptions, type LintResult, lintDockerfile } from '../lint.ts'
+import type { LintResult } from '../finding.ts'
+import { type LintOptions, lintDockerfile } from '../lint.ts'
 import type { Example } from '../rule.ts'
 import type { KnownImage } from '../stage-views.ts'
 
