@@ -9,6 +9,7 @@ import { type Output, startWithPipes } from './output.ts'
 import { endTree } from './processes.ts'
 import type { Prepared } from './spec.ts'
 import type { Step, StepEnd } from './step.ts'
+import { SUB_ID_REMEDY } from './sub-ids.ts'
 
 /** Starts a step in namespaces of its own, without another program's help. */
 export function runInNamespaces(step: Step, prepared: Prepared, output: Output): Running {
@@ -61,7 +62,7 @@ function fail({ name, args }: Call, errno: number): never {
     })
   if (/^setres[ug]id$|^setgroups$/.test(name) && code === 'EINVAL')
     throw new ArchimageError('SANDBOX_FAILED', 'the user of the step does not exist in this user namespace', {
-      hint: 'give your user a range of ids in /etc/subuid and /etc/subgid: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
+      hint: SUB_ID_REMEDY,
     })
   if (name === 'prlimit64')
     throw new ArchimageError('SANDBOX_FAILED', `a ulimit of the step is not allowed here: ${code}`, {

@@ -28,7 +28,7 @@ const [ADDRESS, GATEWAY, RESOLVER, MTU] = ['10.0.2.100', '10.0.2.2', '10.0.2.3',
  * the tool said.
  */
 export async function startNetwork(tool: NetworkTool, memory: string): Promise<StepNetwork> {
-  const path = `${memory}/network`
+  const path = `${memory}/network-${tool.name}`
   await makeNamespace(path)
   await (tool.name === 'pasta' ? startPasta(tool.path, path) : startSlirp(tool.path, path))
   return { path, resolvers: [RESOLVER] }

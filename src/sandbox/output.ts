@@ -25,7 +25,7 @@ export function startWithPipes(
   output: Output,
 ): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
   const [stdout, stderr, reports] = [openPipe(), openPipe(), openPipe()]
-  for (const { write } of [stdout, stderr]) fchownSync(write, owner.uid, owner.gid)
+  for (const { write } of [stdout, stderr]) give(write, owner)
   const child = start(command, args, { stdio: ['ignore', stdout.write, stderr.write, reports.write], env, cwd: '/' })
   for (const { write } of [stdout, stderr, reports]) closeSync(write)
   const said: Uint8Array[] = []
@@ -39,6 +39,13 @@ export function startWithPipes(
     forward(reports.read, bytes => void said.push(bytes)),
   ])
   return { child, ended: Promise.all([exited, read]).then(([exit]) => ({ ...exit, reports: Buffer.concat(said) })) }
+}
+
+/** A user that does not exist in this user namespace is told where the step would become it. */
+function give(fd: number, { uid, gid }: { readonly uid: number; readonly gid: number }): void {
+  try {
+    fchownSync(fd, uid, gid)
+  } catch {}
 }
 
 async function forward(fd: number, take: (bytes: Uint8Array) => Promise<void> | undefined): Promise<void> {

@@ -32,6 +32,8 @@ export interface Verdict {
   /** Undefined: the network of this machine. */
   readonly network?: NetworkTool
   readonly rootless: boolean
+  /** In a user namespace in which only the user exists. */
+  readonly singleUser: boolean
   /** Why what is better does not serve, in the words of those who tried. */
   readonly refused: readonly string[]
 }

@@ -7,6 +7,7 @@ import type { NetworkTool } from './network.ts'
 import type { Runtime } from './oci-runtime.ts'
 import type { Verdict } from './protocol.ts'
 import type { Sandbox, SandboxFacts } from './step.ts'
+import { SUB_ID_REMEDY } from './sub-ids.ts'
 
 export interface SandboxOptions {
   /** A directory of ours on the file system of the snapshots; made when it is missing. */
@@ -70,13 +71,14 @@ function identity({ path }: { readonly path: string }): unknown {
   return [path, size, mtimeMs]
 }
 
-function factsOf({ runtime, network, rootless, refused }: Verdict): SandboxFacts {
+function factsOf({ runtime, network, rootless, singleUser, refused }: Verdict): SandboxFacts {
   return {
     ...{ runtime: runtime.name, rootless, roots: 'overlay', network: network?.name ?? 'host' },
     remarks: [
       ...(network === undefined
         ? ['steps use the network of this machine: neither pasta nor slirp4netns connects one of their own']
         : []),
+      ...(singleUser ? [`no user but yours exists in steps, chown to another fails: ${SUB_ID_REMEDY}`] : []),
       ...refused,
     ],
   }

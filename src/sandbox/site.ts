@@ -11,6 +11,7 @@ import { type Running, type Runtime, runContainer } from './oci-runtime.ts'
 import type { Output } from './output.ts'
 import { prepareStep, type Surroundings } from './prepare-step.ts'
 import type { Setup, Verdict } from './protocol.ts'
+import { Reasons } from './reasons.ts'
 import { runtimeSpec } from './spec.ts'
 import type { Step, StepEnd } from './step.ts'
 import { Undo } from './undo.ts'
@@ -33,7 +34,7 @@ export async function openSite({ directory, runtimes, networks, known }: Setup):
     const found = await chooseNetwork(networks, around, refused)
     connected = found && Promise.resolve(found.network)
     verdict = {
-      ...{ runtime, rootless: around.rootless, refused },
+      ...{ runtime, rootless: around.rootless, singleUser: around.groupsDenied, refused },
       ...(found === undefined ? {} : { network: found.tool }),
     }
   } else {
@@ -76,12 +77,14 @@ async function runStep(step: Step, { runtime, network, around, output, started }
     mkdirSync(place)
     undo.add(() => rmSync(place, { recursive: true, force: true }))
     const prepared = await prepareStep(step, network, around, undo)
+    const reasons = new Reasons()
+    const watched = reasons.watch(output)
     const running =
       runtime.name === 'namespaces'
-        ? runInNamespaces(step, prepared, output)
-        : runContainer(runtime, runtimeSpec(step, prepared, mountDevices(place, undo)), step.id, place, output)
+        ? runInNamespaces(step, prepared, watched)
+        : runContainer(runtime, runtimeSpec(step, prepared, mountDevices(place, undo)), step.id, place, watched)
     started(running)
-    return await running.end
+    return reasons.explain(await running.end, { singleUser: around.groupsDenied })
   } finally {
     undo.run()
   }

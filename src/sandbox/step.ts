@@ -11,7 +11,7 @@ export interface Step {
   readonly args: readonly string[]
   /** `NAME=value`; secrets among them never reach a disk. */
   readonly env: readonly string[]
-  /** Absolute; made (0755, root) where it is missing. */
+  /** Absolute; made (0755, of the step's user, as BuildKit does) where it is missing. */
   readonly cwd: string
   /** `name`, `uid`, `name:group`, `uid:gid` or empty for root: looked up in the step's own /etc/passwd and /etc/group. */
   readonly user: string
@@ -78,12 +78,18 @@ export type StepMount =
       readonly gid: number
     })
 
-/** How a step ended. `reason` names what the kernel or the runtime said: out of memory, no space, exec format error. */
+/**
+ * How a step ended. `reason` names what the kernel said: out of memory, no space, exec format error; `unmapped-id`: a user or group
+ * that does not exist in this user namespace, the remedy is SUB_ID_REMEDY of sub-ids.ts.
+ */
 export interface StepEnd {
   readonly exitCode: number
   readonly signal?: string
-  readonly reason?: 'out-of-memory' | 'no-space' | 'exec-format' | 'not-found' | 'not-executable'
-  /** For `exec-format`, `not-found` and `not-executable`: the file in the step, where it is known. */
+  readonly reason?: 'out-of-memory' | 'no-space' | 'unmapped-id' | 'exec-format' | 'not-found' | 'not-executable'
+  /**
+   * For `exec-format`, `not-found` and `not-executable`: the file in the step, where it is known; for a file that exists, the
+   * interpreter or dynamic linker that does not.
+   */
   readonly file?: string
 }
 

@@ -21,6 +21,7 @@ export const PEERS = [
   'grep',
   'gzip',
   'podman',
+  'newuidmap',
   'pasta',
   'python3',
   'qemu-aarch64-static',
