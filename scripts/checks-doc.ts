@@ -26,7 +26,9 @@ function example(title: string, { dockerfile, dockerignore, platforms, images, m
         `\`${name}\` is ${image.index ? 'an index with' : 'one image, for'} ${image.platforms.join(' and ')}`,
     ),
     ...(dockerignore === undefined ? [] : [`\`.dockerignore\` has \`${dockerignore.trim()}\``]),
-    ...(modes === undefined ? [] : [modes.map(({ path, mode }) => `\`${path}\` has mode ${mode.toString(8)}`).join(', ')]),
+    ...(modes === undefined
+      ? []
+      : [modes.map(({ path, mode }) => `\`${path}\` has mode ${mode.toString(8)}`).join(', ')]),
   ]
   const about = beside.length === 0 ? '' : ` (${beside.join('; ')})`
   return [`${title}${about}:`, '', '```dockerfile', dockerfile.trimEnd(), '```', '']

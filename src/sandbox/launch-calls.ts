@@ -240,7 +240,9 @@ function executeCalls(step: Step, { user }: Prepared): Call[] {
     [...step.args, 0],
     [...env, 0],
   ]
+  const [REPORTS, F_SETFD, FD_CLOEXEC] = [3, 2, 1]
   return [
+    call('fcntl', REPORTS, F_SETFD, FD_CLOEXEC),
     ...files.map(file => ({ ...call('execve', file, args, variables), unless: [ENOENT, EACCES, ENOTDIR, ELOOP] })),
     call('exit_group', 127),
   ]
