@@ -6,7 +6,7 @@ import { decodeJson, decodeOutput, encodeJson, frameReader, OUTPUT_FRAME } from 
 import type { LaunchProgram } from './launch-program.ts'
 import { type Answer, errorOf, type Request, type Setup, type Verdict } from './protocol.ts'
 import { startRunner } from './start-runner.ts'
-import type { StepEnd, StepTools } from './step.ts'
+import type { Step, StepEnd, StepTools } from './step.ts'
 
 interface Pending {
   readonly output: StepTools['output'] | undefined
@@ -60,12 +60,12 @@ export class Connection {
     throw new Error('the process that runs steps did not answer the setup')
   }
 
-  async run(step: Extract<Request, { step: unknown }>['step'], { output, signal }: StepTools): Promise<StepEnd> {
+  async run(step: Step, cgroups: readonly string[], { output, signal }: StepTools): Promise<StepEnd> {
     const n = this.#next
     const kill = (): void => this.#send({ kill: n })
     signal.addEventListener('abort', kill, { once: true })
     try {
-      const answer = await this.#request({ run: n, step }, output)
+      const answer = await this.#request({ run: n, step, cgroups }, output)
       if ('end' in answer) return answer.end
       throw new Error('the process that runs steps did not answer a step')
     } finally {

@@ -8,11 +8,11 @@ import { type Bind, environment, type Prepared, rlimits, SHM_SIZE } from './spec
 import type { Step } from './step.ts'
 
 // Errors after which a call does not count.
-const [EPERM, ENOENT, EACCES, ENOTDIR, EINVAL, ELOOP] = [1, 2, 13, 20, 22, 40]
+const [EPERM, ENOENT, EACCES, EBUSY, ENODEV, ENOTDIR, EINVAL, ELOOP] = [1, 2, 13, 16, 19, 20, 22, 40]
 
 const ATTRIBUTES: Readonly<Record<string, number>> = { ro: 1, nosuid: 2, nodev: 4, noexec: 8 }
 const [AT_FDCWD, AT_RECURSIVE] = [-100, 0x8000]
-const [O_PATH, O_CLOEXEC] = [0o10000000, 0o2000000]
+const [O_PATH, O_CLOEXEC, O_WRONLY] = [0o10000000, 0o2000000, 1]
 const S_IFREG = 0o100000
 /** The first that is free: 0 to 2 are the step's, 3 is for reports. */
 const FIRST_FD = 4
@@ -33,11 +33,16 @@ class Descriptors {
 
 /** What the first process does: it enters the namespaces, and its child becomes the init of one. */
 export function enterCalls(prepared: Prepared): Call[] {
-  const { network } = prepared
+  const { network, cgroups } = prepared
   const own = network === 'own'
   return [
     // Whatever archimage itself was given by its caller is not for a step.
     call('close_range', FIRST_FD, 2 ** 32 - 1, 0),
+    ...cgroups.flatMap(directory => [
+      call('openat', AT_FDCWD, `${directory}/cgroup.procs`, O_WRONLY | O_CLOEXEC, 0),
+      call('write', FIRST_FD, '0', 1),
+      call('close', FIRST_FD),
+    ]),
     ...(typeof network === 'object'
       ? [
           call('openat', AT_FDCWD, network.path, O_CLOEXEC, 0),
@@ -119,7 +124,10 @@ function deviceCalls(devices: readonly { name: string; file: string }[], step: S
   ]
 }
 
-function sysCalls(step: Step, { network, rootless }: Prepared, files: Descriptors): Call[] {
+function sysCalls(step: Step, prepared: Prepared, files: Descriptors): Call[] {
+  const { network, rootless, cgroups, cgroups2, inRootCgroup } = prepared
+  // In the root cgroup a step would see those of everybody.
+  const shown = cgroups2 && (cgroups.length > 0 || !inRootCgroup)
   const plain = MS.NOSUID | MS.NODEV | MS.NOEXEC
   // In a user namespace sysfs can be mounted only by the owner of the network namespace: that of this machine is shown, without
   // the cgroups in it, which may belong to the user.
@@ -127,9 +135,16 @@ function sysCalls(step: Step, { network, rootless }: Prepared, files: Descriptor
     return [
       mount(files.open('/sys'), '/sys', '', MS.BIND | MS.REC),
       mount('tmpfs', '/sys/fs/cgroup', 'tmpfs', plain, 'size=0'),
+      ...(shown ? [cgroupsCall(plain)] : []),
       ...attributeCalls('/sys', ['ro', 'nosuid', 'nodev', 'noexec']),
     ]
-  return [mount('sysfs', '/sys', 'sysfs', plain | (step.insecure ? 0 : MS.RDONLY))]
+  const access = plain | (step.insecure ? 0 : MS.RDONLY)
+  return [mount('sysfs', '/sys', 'sysfs', access), ...(shown ? [cgroupsCall(access)] : [])]
+}
+
+/** What a JVM looks at to know its limits. Not worth more than a try. */
+function cgroupsCall(flags: number): Call {
+  return { ...mount('cgroup', '/sys/fs/cgroup', 'cgroup2', flags), unless: [EPERM, ENOENT, EBUSY, ENODEV, EINVAL] }
 }
 
 function bindCalls({ target, file, options }: Bind & { readonly file: string }): Call[] {

@@ -18,6 +18,8 @@ export interface Surroundings {
   /** One on the disk of the snapshots. */
   readonly scratch: string
   readonly rootless: boolean
+  readonly cgroups2: boolean
+  readonly inRootCgroup: boolean
   readonly openFiles: number
   readonly capabilities: readonly string[]
   readonly ttyGroup: boolean
@@ -33,7 +35,7 @@ export async function prepareStep(
   network: StepNetwork | undefined,
   around: Surroundings,
   undo: Undo,
-): Promise<Prepared> {
+): Promise<Omit<Prepared, 'cgroups'>> {
   const place = `${around.memory}/${step.id}`
   const root = `${place}/root`
   mkdirSync(root)

@@ -6,7 +6,7 @@ import type { Step, StepEnd } from './step.ts'
 /** From archimage to the process that runs its steps. */
 export type Request =
   | { readonly setup: Setup }
-  | { readonly run: number; readonly step: Step }
+  | { readonly run: number; readonly step: Step; readonly cgroups: readonly string[] }
   | { readonly kill: number }
 
 /** And back. */

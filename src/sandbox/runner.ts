@@ -20,10 +20,10 @@ export function serveSteps(): Promise<number> {
   }
   const answer = (value: Answer): void => void send(encodeJson(value))
 
-  async function run(n: number, step: Step): Promise<StepEnd> {
+  async function run(n: number, step: Step, cgroups: readonly string[]): Promise<StepEnd> {
     const output: Output = (stream, bytes) => send(encodeOutput(n, stream, bytes))
     try {
-      return await site!.run(step, output, one => {
+      return await site!.run(step, cgroups, output, one => {
         running.set(n, one)
         if (killed.has(n)) one.kill()
       })
@@ -45,7 +45,7 @@ export function serveSteps(): Promise<number> {
       killed.add(request.kill)
       running.get(request.kill)?.kill()
     } else
-      run(request.run, request.step).then(
+      run(request.run, request.step, request.cgroups).then(
         end => answer({ run: request.run, end }),
         error => answer({ run: request.run, failure: failureOf(error, `running step ${request.step.id}`) }),
       )

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import { MS, mount } from '../sys/mount.ts'
 import { hideCgroups, showCgroups } from './cgroups.ts'
@@ -14,13 +14,15 @@ import type { Setup, Verdict } from './protocol.ts'
 import { Reasons } from './reasons.ts'
 import { runtimeSpec } from './spec.ts'
 import type { Step, StepEnd } from './step.ts'
+import { oomKills } from './step-cgroups.ts'
+import { isUserNamespace } from './sub-ids.ts'
 import { Undo } from './undo.ts'
 
 /** Where steps run: within our own pid and mount namespace. */
 export interface Site {
   readonly verdict: Verdict
-  /** `started` gets what can be killed. */
-  run(step: Step, output: Output, started: (running: Running) => void): Promise<StepEnd>
+  /** `cgroups` are those that the step is to be in; `started` gets what can be killed. */
+  run(step: Step, cgroups: readonly string[], output: Output, started: (running: Running) => void): Promise<StepEnd>
 }
 
 /** Finds out what works here, or takes what is known to. Throws SANDBOX_MISSING when nothing does. */
@@ -46,9 +48,9 @@ export async function openSite({ directory, runtimes, networks, known }: Setup):
   const { runtime } = verdict
   return {
     verdict,
-    async run(step, output, started) {
+    async run(step, cgroups, output, started) {
       const network = step.network === 'default' && connected !== undefined ? await networkOf(connected) : undefined
-      return runStep(step, { runtime, network, around, output, started })
+      return runStep(step, { runtime, network, cgroups, around, output, started })
     },
   }
 }
@@ -65,18 +67,23 @@ function networkOf(connected: Promise<StepNetwork>): Promise<StepNetwork> {
 interface Means {
   readonly runtime: Runtime
   readonly network: StepNetwork | undefined
+  readonly cgroups: readonly string[]
   readonly around: Surroundings
   readonly output: Output
   readonly started: (running: Running) => void
 }
 
-async function runStep(step: Step, { runtime, network, around, output, started }: Means): Promise<StepEnd> {
+async function runStep(step: Step, { runtime, network, cgroups, around, output, started }: Means): Promise<StepEnd> {
+  if (cgroups.length > 0 && runtime.name !== 'namespaces')
+    throw new ArchimageError('SANDBOX_FAILED', `with ${runtime.name} the memory or CPU of a step cannot be limited`, {
+      hint: 'a newer kernel (5.12) needs no OCI runtime for steps, and can limit them',
+    })
   const undo = new Undo()
   const place = `${around.memory}/${step.id}`
   try {
     mkdirSync(place)
     undo.add(() => rmSync(place, { recursive: true, force: true }))
-    const prepared = await prepareStep(step, network, around, undo)
+    const prepared = { ...(await prepareStep(step, network, around, undo)), cgroups }
     const reasons = new Reasons()
     const watched = reasons.watch(output)
     const running =
@@ -84,7 +91,9 @@ async function runStep(step: Step, { runtime, network, around, output, started }
         ? runInNamespaces(step, prepared, watched)
         : runContainer(runtime, runtimeSpec(step, prepared, mountDevices(place, undo)), step.id, place, watched)
     started(running)
-    return reasons.explain(await running.end, { singleUser: around.groupsDenied })
+    const end = await running.end
+    const killed = cgroups.length === 0 ? undefined : oomKills(cgroups)
+    return reasons.explain(end, { singleUser: around.groupsDenied, killed })
   } finally {
     undo.run()
   }
@@ -129,7 +138,7 @@ async function probe(runtime: Runtime, around: Surroundings): Promise<StepEnd> {
       ...{ hostname: 'probe', hosts: [], ulimits: [], limits: {} },
     }
     const nobody = { output: () => undefined, started: () => {} }
-    return await runStep(step, { runtime, network: undefined, around, ...nobody })
+    return await runStep(step, { runtime, network: undefined, cgroups: [], around, ...nobody })
   } finally {
     rmSync(base, { recursive: true, force: true })
     rmSync(disk, { recursive: true, force: true })
@@ -166,7 +175,9 @@ function surroundings(directory: string): Surroundings {
   return {
     memory,
     scratch,
-    rootless: !/^\s*0\s+0\s+4294967295$/m.test(readFileSync('/proc/self/uid_map', 'utf8')),
+    rootless: isUserNamespace(),
+    cgroups2: existsSync('/sys/fs/cgroup/cgroup.controllers'),
+    inRootCgroup: /^0::\/$/m.test(readFileSync('/proc/self/cgroup', 'utf8')),
     openFiles: hardLimit('Max open files'),
     capabilities: ownCapabilities(),
     ttyGroup: isMapped('/proc/self/gid_map', 5),

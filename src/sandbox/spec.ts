@@ -50,12 +50,17 @@ export interface Prepared {
   readonly binds: readonly Bind[]
   /** The file of the network namespace; `own` for one with nothing but loopback; undefined: that of this machine. */
   readonly network: { readonly path: string } | 'own' | undefined
+  /** Directories of the cgroups that the step is to be in. */
+  readonly cgroups: readonly string[]
   /** The hard limit of open files here. */
   readonly openFiles: number
   /** All that this process has, for steps that are not confined. */
   readonly capabilities: readonly string[]
   /** In a user namespace. */
   readonly rootless: boolean
+  /** Whether this machine has its controllers in the unified hierarchy, and whether we are at the top of it. */
+  readonly cgroups2: boolean
+  readonly inRootCgroup: boolean
   /** Whether group 5 (`tty`) exists in this user namespace. */
   readonly ttyGroup: boolean
   /** In a user namespace of a single user: supplementary groups cannot be set. */

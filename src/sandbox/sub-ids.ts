@@ -1,3 +1,10 @@
+import { readFileSync } from 'node:fs'
+
+/** Whether ids are not those of the machine: any user namespace but the first. */
+export function isUserNamespace(): boolean {
+  return !/^\s*0\s+0\s+4294967295$/m.test(readFileSync('/proc/self/uid_map', 'utf8'))
+}
+
 /** What is to be done where a step needs other users. */
 export const SUB_ID_REMEDY =
   'give your user ranges in /etc/subuid and /etc/subgid (sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), and install newuidmap (package uidmap or shadow-utils)'

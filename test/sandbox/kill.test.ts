@@ -48,7 +48,7 @@ step('killed at 20 random moments, nothing is left: no process, no mount, no cgr
     child.kill('SIGKILL')
     await once(child, 'exit')
     // What the kernel does at once takes it some milliseconds; if it did not, this would wait for ever.
-    await waitFor(() => marked(mark).length === 0)
+    await waitFor(() => marked(mark).length === 0 && cgroups().length === before.cgroups.length)
     expect({ mounts: mounts(), cgroups: cgroups() }).toEqual(before)
     rmSync(line.toString().trim(), { recursive: true })
   }

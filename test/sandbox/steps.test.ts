@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect } from 'bun:test'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { canRun, requirePeers } from '../peers/require.ts'
 import { openWorkshop, type Workshop } from './workshop.ts'
@@ -71,4 +71,21 @@ step('an abort ends the step at once', async () => {
   const error = await shop.run('sleep 100 & sleep 100', {}, controller.signal).catch(caught => caught)
   expect(error).toMatchObject({ code: 'CANCELLED' })
   expect(Date.now() - started).toBeLessThan(20_000)
+})
+
+step('limits of memory and CPU hold, and their cgroups are gone afterwards', async () => {
+  const MB = 1 << 20
+  const hungry = await shop.run('head -c 200000000 /dev/zero | tail -c 190000000 | wc -c', {
+    limits: { memory: 32 * MB, memorySwap: 32 * MB },
+  })
+  expect(hungry).toMatchObject({ stdout: expect.not.stringContaining('190000000') })
+  expect(
+    await shop.run('head -c 200000000 /dev/zero | tail -c 190000000 | false', { limits: { memory: 32 * MB } }),
+  ).toMatchObject({
+    reason: 'out-of-memory',
+  })
+  expect(await shop.run('nproc', { limits: { cpusetCpus: '0' } })).toMatchObject({ stdout: '1\n' })
+  expect(
+    readdirSync('/sys/fs/cgroup', { recursive: true, encoding: 'utf8' }).filter(name => /archimage-\d/.test(name)),
+  ).toEqual([])
 })

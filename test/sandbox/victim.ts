@@ -13,5 +13,6 @@ for (;;)
     }),
     shop.run(`dd if=/dev/zero of=/big bs=64k count=20 2>/dev/null; rm -r /etc; sleep 0.0$((RANDOM % 9))`, {
       mounts: [{ kind: 'layers', lowers: [shop.base], path: '/bin', target: '/other', readOnly: false }],
+      limits: { memory: 64 << 20, cpuShares: 512 },
     }),
   ])
