@@ -8,6 +8,7 @@ import type { Digest } from '../oci/digest.ts'
 import {
   closeFd,
   getXattr,
+  getXattrAt,
   listFd,
   listXattrs,
   openDirAt,
@@ -49,6 +50,7 @@ export interface Changes {
 const TURN = 10
 const PIECE = 1 << 20
 const MAX_PATH = 4096
+const CAPABILITY = 'security.capability'
 const EMPTY_SHA256: Digest = `sha256:${hashHex('sha256', new Uint8Array())}`
 
 interface Found {
@@ -179,7 +181,10 @@ class Finder {
       entry.mode = 0o777
       entry.link = this.#guard(path, () => decodePath(readLinkAt(this.#dirs.at(parent), fsPath(name))))
     } else if (type === 'char' || type === 'block') entry = { ...entry, major: stat.major, minor: stat.minor }
-    else if (type === 'file') {
+    if (type !== 'file') {
+      const capability = this.#guard(path, () => getXattrAt(this.#dirs.at(parent), fsPath(name), CAPABILITY))
+      if (capability !== undefined) entry.xattrs = { [CAPABILITY]: capability.toString('base64') }
+    } else {
       entry.size = stat.size
       entry.content = { kind: 'host', path: fsPath(`${this.#place}/${path}`) }
       if (this.#options.whole?.untouched(path, stat) === true && was !== undefined)
@@ -264,7 +269,7 @@ function readXattrs(fd: number): Record<string, string> | undefined {
 }
 
 const isKept = (name: string): boolean =>
-  name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'))
+  name === CAPABILITY || (name.startsWith('user.') && !name.startsWith('user.overlay.'))
 
 /** All but bytes and times. */
 function sameNode(a: Entry, b: Entry): boolean {

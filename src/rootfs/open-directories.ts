@@ -40,6 +40,15 @@ export class OpenDirectories {
     return fd
   }
 
+  /** What is at `path` now is another directory, or none. */
+  forget(path: string): void {
+    for (const [open, fd] of this.#open)
+      if (open === path || open.startsWith(`${path}/`)) {
+        this.#open.delete(open)
+        closeFd(fd)
+      }
+  }
+
   close(): void {
     for (const fd of this.#open.values()) closeFd(fd)
     this.#open.clear()

@@ -73,6 +73,7 @@ const SYMBOLS = {
   copy_file_range: { args: ['i32', 'ptr', 'i32', 'ptr', 'u64', 'u32'], returns: 'i32' },
   fsetxattr: { args: ['i32', 'ptr', 'ptr', 'u64', 'i32'], returns: 'i32' },
   fgetxattr: { args: ['i32', 'ptr', 'ptr', 'u64'], returns: 'i32' },
+  fremovexattr: { args: ['i32', 'ptr'], returns: 'i32' },
   flistxattr: { args: ['i32', 'ptr', 'u64'], returns: 'i32' },
   lsetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64', 'i32'], returns: 'i32' },
   lgetxattr: { args: ['ptr', 'ptr', 'ptr', 'u64'], returns: 'i32' },
@@ -200,12 +201,7 @@ export function readLinkAt(dir: number, name: NativePath): Buffer {
   return Buffer.from(into.subarray(0, length))
 }
 
-/** Owner, then mode: chown(2) takes the set-user-ID bit away. Not for links, which have no mode. */
-export function setOwnerAndMode(fd: number, uid: number, gid: number, mode: number): void {
-  setOwner(fd, uid, gid)
-  setMode(fd, mode)
-}
-
+/** Before the mode: chown(2) takes the set-user-ID bit away, and capabilities. */
 export function setOwner(fd: number, uid: number, gid: number): void {
   checked(calls().fchown(fd, uid, gid), 'chown', '')
 }
@@ -321,6 +317,10 @@ export function setXattr(fd: number, name: string, value: Uint8Array): void {
 /** Undefined when it has none, or the file system has no attributes. */
 export function getXattr(fd: number, name: string): Buffer | undefined {
   return read((into, size) => calls().fgetxattr(fd, attribute(name), into, size), name)
+}
+
+export function removeXattr(fd: number, name: string): void {
+  checked(calls().fremovexattr(fd, attribute(name)), 'removexattr', name)
 }
 
 export function listXattrs(fd: number): string[] {

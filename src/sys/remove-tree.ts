@@ -18,6 +18,7 @@ import { callError, type NativePath } from './ffi.ts'
 
 /** Directories that are open at one time; what is deeper is brought up first. */
 const MAX_DEPTH = 100
+const EBUSY = 16
 
 /**
  * Removes what is at `path` with everything below it: of any depth, with modes that forbid it, made immutable, owned by other
@@ -46,33 +47,37 @@ export function removeTree(path: string): boolean {
 function removeHere(path: string): void {
   const parent = openDir(dirname(path))
   try {
-    const name = basename(path)
-    if (unlink(parent, name)) return
-    const top = openAnyhow(parent, name)
-    try {
-      const { mount } = statFd(top)
-      if (mount !== statFd(parent).mount) throw callError('unlink', path, 16)
-      let moved = 0
-      const liftUp = (dir: number, child: NativePath): void => {
-        for (;;)
-          try {
-            renameAt(dir, child, top, `.deep-${moved++}`)
-            return
-          } catch (error) {
-            if ((error as { code?: string }).code !== 'EEXIST') throw error
-          }
-      }
-      do {
-        moved = 0
-        empty(top, mount, 0, liftUp)
-      } while (moved > 0)
-    } finally {
-      closeFd(top)
-    }
-    unlink(parent, name, 'dir')
+    removeAt(parent, basename(path))
   } finally {
     closeFd(parent)
   }
+}
+
+/** What `removeTree` does, to a name in an open directory, which is there. Linux only. */
+export function removeAt(parent: number, name: NativePath): void {
+  if (unlink(parent, name)) return
+  const top = openAnyhow(parent, name)
+  try {
+    const { mount } = statFd(top)
+    if (mount !== statFd(parent).mount) throw callError('unlink', name, EBUSY)
+    let moved = 0
+    const liftUp = (dir: number, child: NativePath): void => {
+      for (;;)
+        try {
+          renameAt(dir, child, top, `.deep-${moved++}`)
+          return
+        } catch (error) {
+          if ((error as { code?: string }).code !== 'EEXIST') throw error
+        }
+    }
+    do {
+      moved = 0
+      empty(top, mount, 0, liftUp)
+    } while (moved > 0)
+  } finally {
+    closeFd(top)
+  }
+  unlink(parent, name, 'dir')
 }
 
 function empty(dir: number, mount: string, depth: number, liftUp: (dir: number, child: NativePath) => void): void {
@@ -84,7 +89,7 @@ function empty(dir: number, mount: string, depth: number, liftUp: (dir: number, 
     }
     const child = openAnyhow(dir, name)
     try {
-      if (statFd(child).mount !== mount) throw callError('unlink', name, 16)
+      if (statFd(child).mount !== mount) throw callError('unlink', name, EBUSY)
       empty(child, mount, depth + 1, liftUp)
     } finally {
       closeFd(child)
