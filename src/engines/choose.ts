@@ -3,7 +3,6 @@ import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '..
 import type { Op } from '../plan/lowered.ts'
 import type { Abilities, Cell, Engine, Problem } from './engine.ts'
 import type { EngineName } from './names.ts'
-import { nativeEngine } from './native/engine.ts'
 
 /** Which engine builds a cell. */
 export interface Choice {
@@ -18,7 +17,7 @@ export interface Choice {
 async function load(name: EngineName): Promise<Engine> {
   switch (name) {
     case 'native':
-      return nativeEngine
+      return (await import('./native/engine.ts')).nativeEngine()
     case 'docker':
       return (await import('./docker/engine.ts')).dockerEngine()
     case 'podman':
@@ -31,7 +30,8 @@ export class Engines {
   readonly #forced: EngineName | undefined
   readonly #signal: AbortSignal
   readonly #load: (name: EngineName) => Promise<Engine>
-  readonly #engines = new Map<EngineName, Promise<{ readonly engine: Engine; readonly abilities: Abilities }>>()
+  readonly #engines = new Map<EngineName, Promise<Engine>>()
+  readonly #asked = new Map<EngineName, Promise<{ readonly engine: Engine; readonly abilities: Abilities }>>()
 
   /** `forced`: the one of `--engine`. `loader` is for tests. */
   constructor(forced: EngineName | undefined, signal: AbortSignal, loader = load) {
@@ -54,7 +54,7 @@ export class Engines {
   /** The first of `names` (of `candidates`) that can build the cell. Throws ENGINE_MISSING with what each of them lacks. */
   async choose(cell: Cell, names: readonly EngineName[]): Promise<Choice> {
     const [run] = runOps(cell)
-    if (run === undefined && names[0] === 'native') return { engine: nativeEngine, emulated: false }
+    if (run === undefined && names[0] === 'native') return { engine: await this.#engine('native'), emulated: false }
     const problems: (readonly [EngineName, Problem])[] = []
     const others = this.#forced === undefined && names[0] !== 'native' ? (['native', ...names] as const) : names
     for (const name of others) {
@@ -73,15 +73,21 @@ export class Engines {
 
   /** Ends what the engines left open. */
   async close(): Promise<void> {
-    const asked = await Promise.allSettled(this.#engines.values())
-    await Promise.allSettled(asked.map(one => (one.status === 'fulfilled' ? one.value.engine.close?.() : undefined)))
+    const made = await Promise.allSettled(this.#engines.values())
+    await Promise.allSettled(made.map(one => (one.status === 'fulfilled' ? one.value.close?.() : undefined)))
+  }
+
+  #engine(name: EngineName): Promise<Engine> {
+    const known = this.#engines.get(name) ?? this.#load(name)
+    this.#engines.set(name, known)
+    return known
   }
 
   #probed(name: EngineName): Promise<{ readonly engine: Engine; readonly abilities: Abilities }> {
-    let known = this.#engines.get(name)
+    let known = this.#asked.get(name)
     if (!known) {
-      known = this.#load(name).then(async engine => ({ engine, abilities: await engine.probe(this.#signal) }))
-      this.#engines.set(name, known)
+      known = this.#engine(name).then(async engine => ({ engine, abilities: await engine.probe(this.#signal) }))
+      this.#asked.set(name, known)
     }
     return known
   }
@@ -110,7 +116,8 @@ function problemOf(engine: Engine, abilities: Abilities, cell: Cell): Problem | 
   const [problem] = abilities.problems
   if (problem) return problem
   const runs = runPlatforms(cell)
-  if (runs.length > 0 && !abilities.features.includes('run')) return { message: 'it does not execute RUN yet' }
+  if (runs.length > 0 && !abilities.features.includes('run'))
+    return { message: 'it executes RUN steps as root on Linux only' }
   const foreign = runs.find(platform => ability(abilities, platform) === 'no')
   if (foreign)
     return {

@@ -64,6 +64,8 @@ export interface BuildTools {
   readonly signal: AbortSignal
   /** Brings a blob of a base image into the store. */
   readonly fetch: (descriptor: Descriptor) => Promise<void>
+  /** As many RUN steps at a time. */
+  readonly jobs: number
 }
 
 export interface Problem {

@@ -15,8 +15,11 @@ interface Log {
   /** Undefined until there is a line, and when the file cannot be written. */
   fd?: number
   failed: boolean
-  /** The step whose lines come next, while it has none. */
-  heading?: string
+  /** By number: the steps that may still say something. */
+  readonly steps: Map<number, string>
+  /** The number of the step that spoke last, and whether it was said which one that is. */
+  speaker?: number
+  headed: boolean
   last: string[]
 }
 
@@ -65,11 +68,17 @@ export class LogFiles {
       case 'cell-step': {
         const log = this.#of(event.cell)
         this.#write(event.cell, log, log.buffer.end())
-        log.heading = `[${event.number}/${event.total}] ${sanitize(event.step)}`
+        log.steps.set(event.number, `[${event.number}/${event.total}] ${sanitize(event.step)}`)
+        log.speaker = event.number
+        log.headed = false
         return event
       }
       case 'cell-log': {
         const log = this.#of(event.cell)
+        if (event.step !== undefined && event.step !== log.speaker) {
+          log.speaker = event.step
+          log.headed = false
+        }
         this.#write(event.cell, log, log.buffer.push(event.text))
         return event
       }
@@ -92,7 +101,13 @@ export class LogFiles {
   }
 
   #of(cell: CellName): Log {
-    const log = this.#logs.get(cellKey(cell)) ?? { buffer: new LineBuffer(), failed: false, last: [] }
+    const log = this.#logs.get(cellKey(cell)) ?? {
+      buffer: new LineBuffer(),
+      failed: false,
+      last: [],
+      steps: new Map(),
+      headed: true,
+    }
     this.#logs.set(cellKey(cell), log)
     return log
   }
@@ -103,8 +118,8 @@ export class LogFiles {
     if (log.failed) return
     try {
       log.fd ??= this.#open(cell)
-      const heading = log.heading === undefined ? [] : [log.heading]
-      delete log.heading
+      const heading = log.headed ? [] : [log.steps.get(log.speaker!) ?? '']
+      log.headed = true
       writeSync(log.fd, [...heading, ...lines, ''].join('\n'))
     } catch (error) {
       log.failed = true

@@ -15,7 +15,7 @@ describe('matrix', () => {
   web       = unchanged @    – not run         ·                 ·
   网站      = unchanged      ·                 ·                 ■ cancelled
 
-  ~ emulated
+  ~ emulated: 1 step, 2.5s; a stage FROM --platform=$BUILDPLATFORM runs natively and can compile for $TARGETARCH
   @ built by docker, the others by native
   ^ a base image exists for a lower variant only: linux/arm/v6
 

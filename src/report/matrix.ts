@@ -75,7 +75,7 @@ function cellEntry(cell: CellResult | undefined, style: Style, marks: Marks): En
 /** Signs behind a cell for what a reader should know of it, explained below the table. */
 class Marks {
   readonly #engine: string | undefined
-  readonly #emulated: boolean
+  readonly #emulated: string | undefined
   readonly #others: Set<string>
   readonly #fallbacks: Set<string>
 
@@ -84,7 +84,7 @@ class Marks {
     const engines = [...groupBy(ran, cell => cell.engine)].sort(([, a], [, b]) => b.length - a.length)
     this.#engine = engines[0]?.[0]
     this.#others = new Set(engines.slice(1).map(([engine]) => engine))
-    this.#emulated = ran.some(cell => cell.emulated)
+    this.#emulated = ran.some(cell => cell.emulated) ? `~ emulated${emulation(ran)}` : undefined
     this.#fallbacks = new Set(result.cells.flatMap(cell => cell.fallback ?? []))
   }
 
@@ -95,14 +95,24 @@ class Marks {
 
   legend(style: Style): string[] {
     const lines = [
-      ...(this.#emulated ? ['~ emulated'] : []),
+      ...(this.#emulated === undefined ? [] : [this.#emulated]),
       ...(this.#others.size > 0 ? [`@ built by ${[...this.#others].join(', ')}, the others by ${this.#engine}`] : []),
       ...(this.#fallbacks.size > 0
         ? [`^ a base image exists for a lower variant only: ${[...this.#fallbacks].join(', ')}`]
         : []),
     ]
-    return lines.map(line => INDENT + paint(style, 'dim', sanitize(line)))
+    return lines.flatMap(line =>
+      wrap(sanitize(line), style.columns - INDENT.length).map(part => INDENT + paint(style, 'dim', part)),
+    )
   }
+}
+
+/** How long steps were emulated, and what would make them native. */
+function emulation(cells: readonly CellResult[]): string {
+  const steps = cells.flatMap(cell => cell.steps ?? []).filter(step => step.emulated && !step.cached && !step.shared)
+  if (steps.length === 0) return ''
+  const seconds = formatSeconds(steps.reduce((sum, step) => sum + step.seconds, 0))
+  return `: ${count(steps.length, 'step')}, ${seconds}; a stage FROM --platform=$BUILDPLATFORM runs natively and can compile for $TARGETARCH`
 }
 
 function renderReferences(result: RunResult, style: Style): string[] {

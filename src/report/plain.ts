@@ -44,9 +44,17 @@ export class PlainLines {
       }
       case 'cell-step': {
         this.#steps.set(cellKey(event.cell), event)
-        const cached = event.cached ? ' (cached)' : ''
+        const cached = event.cached ? ' (cached)' : event.emulated ? ' (emulated)' : ''
         const step = `[${event.number}/${event.total}] ${sanitize(event.step)}${cached}`
         return [...this.#rest(event.cell), this.#of(event.cell, step)]
+      }
+      case 'step-ended': {
+        if (event.cached) return []
+        const more = event.shared ? ', for another cell too' : ''
+        return [
+          ...this.#rest(event.cell),
+          this.#of(event.cell, `[${event.number}] ${formatSeconds(event.seconds)}${more}`),
+        ]
       }
       case 'cell-log':
         return this.#logs.push(event.cell, event.text).map(line => this.#of(event.cell, line))
@@ -74,6 +82,10 @@ export class PlainLines {
         return lines.map(line =>
           paint(this.#style, 'yellow', event.cell === undefined ? line : this.#of(event.cell, line)),
         )
+      }
+      case 'sandbox': {
+        const { runtime, rootless, roots, network } = event
+        return [`RUN steps: ${runtime}${rootless ? ', without root' : ''}, roots by ${roots}, network ${network}`]
       }
       case 'run-ended':
         return []

@@ -63,12 +63,12 @@ describe('schema of the result file', () => {
 
   test('refuses a result that lacks what must be there, at every place', () => {
     const optional = ['digest', 'configDigest', 'size', 'fallback', 'failure', 'hint', 'file', 'line', 'column']
-    optional.push('endLine', 'excerpt', 'excerptLine', 'log', 'logFile')
+    optional.push('endLine', 'excerpt', 'excerptLine', 'log', 'logFile', 'steps', 'sandbox')
     const result = structuredClone(failedRun)
     for (const object of [...objects(result)])
       for (const key of Object.keys(object)) {
-        // A tag's digest must be there.
-        const must = !optional.includes(key) || Object.hasOwn(object, 'reference')
+        // A tag's digest must be there, and a step's line.
+        const must = !optional.includes(key) || ['reference', 'shared'].some(other => Object.hasOwn(object, other))
         const { [key]: value } = object
         delete object[key]
         expect([key, problems(result, schema).length > 0]).toEqual([key, must])

@@ -53,7 +53,10 @@ export const failedRun: RunResult = {
       }),
     ),
     cellResult('api', AMD64),
-    cellResult('api', ARM64, { state: 'failed', reason: '', seconds: 3.21, emulated: true, failure: missingFile }),
+    cellResult('api', ARM64, {
+      ...{ state: 'failed', reason: '', seconds: 3.21, emulated: true, failure: missingFile },
+      steps: [{ step: 'RUN make', line: 2, seconds: 2.5, emulated: true, cached: false, shared: false }],
+    }),
     cellResult('api', ARMV7, {
       ...{ state: 'failed', reason: '', seconds: 2, emulated: true },
       failure: { ...missingFile, log: ['other words'], logFile: '.archimage/logs/api-linux-arm-v7.log' },
@@ -76,5 +79,6 @@ export const failedRun: RunResult = {
       verified: [{ where: 'reg.example', ok: false, problems: ['linux/amd64: the config says arm64'] }],
     },
   ],
+  sandbox: { runtime: 'runc', rootless: true, roots: 'overlay', network: 'pasta', remarks: ['weak'] },
   warnings: ['one'],
 }

@@ -6,7 +6,9 @@ import type {
   Failure,
   RunEvent,
   RunResult,
+  SandboxSummary,
   ServiceResult,
+  StepFacts,
   TagState,
 } from '../run/events.ts'
 import { cellKey } from './format.ts'
@@ -17,6 +19,9 @@ export interface Step {
   readonly number: number
   readonly total: number
   readonly cached: boolean
+  readonly emulated?: boolean
+  /** Milliseconds since 1970, of a RUN step that runs. */
+  readonly startedAt?: number
 }
 
 /** What is known of one cell so far. Times are milliseconds since 1970. */
@@ -25,10 +30,14 @@ export interface CellProgress extends CellName {
   engine: string
   emulated: boolean
   startedAt?: number
+  /** The last that began, of RUN steps one that is not over if there is one. */
   step?: Step
+  /** RUN steps that are not over. */
+  readonly running: Step[]
   /** The last line that its step wrote. */
   lastLine: string
   readonly log: LineBuffer
+  readonly steps: StepFacts[]
   seconds: number
   reason: string
   digest?: string
@@ -67,6 +76,7 @@ export interface RunState {
   /** Those under way. */
   readonly transfers: Map<string, Transfer>
   readonly warnings: string[]
+  sandbox?: SandboxSummary
   result?: RunResult
 }
 
@@ -100,8 +110,18 @@ export function foldState(state: RunState, event: RunEvent, at: number): RunStat
     }
     case 'cell-step': {
       const cell = cellOf(state, event.cell)
-      cell.step = { text: event.step, number: event.number, total: event.total, cached: event.cached }
+      const { step: text, number, total, cached, runs = false, emulated = false } = event
+      cell.step = { text, number, total, cached, ...(runs ? { emulated, startedAt: at } : {}) }
+      if (runs) cell.running.push(cell.step)
       cell.lastLine = ''
+      break
+    }
+    case 'step-ended': {
+      const cell = cellOf(state, event.cell)
+      const index = cell.running.findIndex(step => step.number === event.number)
+      if (index >= 0) cell.running.splice(index, 1)
+      if (cell.running.length > 0) cell.step = cell.running.at(-1)!
+      cell.steps.push(factsOf(event))
       break
     }
     case 'cell-log': {
@@ -112,6 +132,11 @@ export function foldState(state: RunState, event: RunEvent, at: number): RunStat
     case 'cell-ended': {
       const { type: _, cell, ...outcome } = event
       Object.assign(cellOf(state, cell), outcome)
+      break
+    }
+    case 'sandbox': {
+      const { type: _, ...sandbox } = event
+      state.sandbox = sandbox
       break
     }
     case 'transfer':
@@ -136,6 +161,10 @@ export function foldState(state: RunState, event: RunEvent, at: number): RunStat
   return state
 }
 
+function factsOf({ type: _, cell: __, number: ___, ...facts }: RunEvent & { type: 'step-ended' }): StepFacts {
+  return facts
+}
+
 function serviceOf(state: RunState, service: string): ServiceProgress {
   const known = state.services.get(service) ?? { service, cells: [], tags: [], verified: [] }
   state.services.set(service, known)
@@ -148,7 +177,7 @@ function cellOf(state: RunState, name: CellName): CellProgress {
   if (cell === undefined) {
     const { service, platform } = name
     const unknown = { engine: '', emulated: false, lastLine: '', log: new LineBuffer(), seconds: 0, reason: '' }
-    cell = { service, platform, state: 'waiting', ...unknown }
+    cell = { service, platform, state: 'waiting', ...unknown, running: [], steps: [] }
     state.cells.set(key, cell)
     state.platformColumns = Math.max(state.platformColumns, width(sanitize(platform)))
     serviceOf(state, service).cells.push(cell)
@@ -197,15 +226,18 @@ export function interimResult(state: RunState, now: number): RunResult {
     exitCode: 1,
     cells: [...state.cells.values()].map(cellResult),
     services: [...state.services.values()].map(interimService),
+    ...(state.sandbox === undefined ? {} : { sandbox: state.sandbox }),
     warnings: [...state.warnings],
   }
 }
 
 function cellResult(cell: CellProgress): CellResult {
-  const { service, platform, engine, emulated, seconds } = cell
+  const { service, platform, engine, seconds } = cell
+  const emulated = cell.emulated || cell.steps.some(step => step.emulated && !step.cached)
+  const steps = cell.steps.length === 0 ? {} : { steps: [...cell.steps] }
   if (cell.state === 'waiting' || cell.state === 'running') {
     const reason = cell.state === 'running' ? 'the run had not finished it' : 'the run had not come to it'
-    return { service, platform, state: 'not-run', reason, engine, emulated, seconds }
+    return { service, platform, state: 'not-run', reason, engine, emulated, seconds, ...steps }
   }
   return {
     ...{ service, platform, state: cell.state, reason: cell.reason, engine, emulated, seconds },
@@ -213,6 +245,7 @@ function cellResult(cell: CellProgress): CellResult {
     ...(cell.size === undefined ? {} : { size: cell.size }),
     ...(cell.fallback === undefined ? {} : { fallback: cell.fallback }),
     ...(cell.failure === undefined ? {} : { failure: cell.failure }),
+    ...steps,
   }
 }
 

@@ -167,14 +167,17 @@ function cellText(cell: CellProgress, style: Style, now: number): string {
     const why = sanitize(cell.failure?.message ?? cell.reason).replace(/\\x0a.*/, '')
     return `${elapsed}  ${paintState(style, cell.state, stateWord(cell.state))}  ${paint(style, 'dim', why)}`
   }
-  const emulated = cell.emulated ? paint(style, 'yellow', ' emulated') : ''
-  return `${elapsed}  ${stepText(cell, style)}${emulated}`
+  const emulated = cell.emulated || cell.step?.emulated ? paint(style, 'yellow', ' emulated') : ''
+  return `${elapsed}  ${stepText(cell, style, now)}${emulated}`
 }
 
-function stepText({ step }: CellProgress, style: Style): string {
+function stepText({ step, running }: CellProgress, style: Style, now: number): string {
   if (step === undefined) return 'starting'
   const cached = step.cached ? paint(style, 'dim', ' cached') : ''
-  return `${paint(style, 'dim', `${step.number}/${step.total}`)} ${sanitize(step.text)}${cached}`
+  const seconds = step.startedAt === undefined ? 0 : (now - step.startedAt) / 1000
+  const since = running.includes(step) && seconds >= 1 ? paint(style, 'dim', ` ${formatSeconds(seconds)}`) : ''
+  const others = running.length > 1 ? paint(style, 'dim', ` and ${count(running.length - 1, 'other step')}`) : ''
+  return `${paint(style, 'dim', `${step.number}/${step.total}`)} ${sanitize(step.text)}${cached}${since}${others}`
 }
 
 function transferLines(transfers: readonly Transfer[], room: number, style: Style, now: number): string[] {

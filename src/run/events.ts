@@ -53,8 +53,20 @@ export type RunEvent =
       readonly total: number
       readonly line?: number
       readonly cached: boolean
+      /** A RUN step that runs now, or waits for its turn: `step-ended` tells when it is over. */
+      readonly runs?: boolean
+      readonly emulated?: boolean
     }
-  | { readonly type: 'cell-log'; readonly cell: CellName; readonly text: string }
+  /** A RUN step of a cell is over: it ran now, or what it left was known (then `seconds` is how long it took when it ran). */
+  | ({ readonly type: 'step-ended'; readonly cell: CellName; readonly number: number } & StepFacts)
+  /** Whole lines of one step, or a piece of a very long one. */
+  | {
+      readonly type: 'cell-log'
+      readonly cell: CellName
+      readonly text: string
+      /** The number of the step that says it, where there is one. */
+      readonly step?: number
+    }
   | {
       readonly type: 'cell-ended'
       readonly cell: CellName
@@ -78,6 +90,8 @@ export type RunEvent =
       readonly total: number
       readonly done: boolean
     }
+  /** Before the first RUN step of the run. */
+  | ({ readonly type: 'sandbox' } & SandboxSummary)
   | { readonly type: 'phase'; readonly phase: 'prepare' | 'build' | 'publish' | 'verify' }
   | {
       readonly type: 'tag'
@@ -96,6 +110,32 @@ export type RunEvent =
   | { readonly type: 'warning'; readonly message: string; readonly cell?: CellName }
   | { readonly type: 'run-ended'; readonly result: RunResult }
 
+/** What confined the RUN steps of a run. */
+export interface SandboxSummary {
+  /** `runc`, `crun`, `namespaces`, `chroot`. */
+  readonly runtime: string
+  readonly rootless: boolean
+  /** How roots are stacked: `overlay`, `fuse-overlayfs`, `copy`. */
+  readonly roots: string
+  /** What the default network is: `pasta`, `slirp4netns`, `host`. */
+  readonly network: string
+  /** What is weaker here than it would be elsewhere. */
+  readonly remarks: readonly string[]
+}
+
+/** One RUN step in the result file. */
+export interface StepFacts {
+  /** "RUN make", with the place in the Dockerfile. */
+  readonly step: string
+  readonly line: number
+  readonly seconds: number
+  readonly emulated: boolean
+  /** It ran in an earlier build. */
+  readonly cached: boolean
+  /** It ran for another cell of this run that needs the same step. */
+  readonly shared: boolean
+}
+
 /** One cell in the result file. */
 export interface CellResult extends CellName {
   readonly state: CellState
@@ -110,6 +150,8 @@ export interface CellResult extends CellName {
   /** The lower variant that a base image was taken for, when there was none of its own: "linux/arm/v6". */
   readonly fallback?: string
   readonly failure?: Failure
+  /** Its RUN steps in the order in which they ended. */
+  readonly steps?: readonly StepFacts[]
 }
 
 export interface ServiceResult {
@@ -134,6 +176,8 @@ export interface RunResult {
   readonly exitCode: number
   readonly cells: readonly CellResult[]
   readonly services: readonly ServiceResult[]
+  /** When a RUN step ran. */
+  readonly sandbox?: SandboxSummary
   readonly warnings: readonly string[]
 }
 

@@ -1,5 +1,4 @@
-import { ArchimageError, isArchimageError, type Place, systemError } from '../errors/error.ts'
-import type { Op } from '../plan/lowered.ts'
+import { type ArchimageError, isArchimageError, systemError } from '../errors/error.ts'
 import type { Failure } from './events.ts'
 
 /** An error as reports show it. What is no error of ours is a bug and is thrown on. */
@@ -18,24 +17,14 @@ export function toFailure(error: unknown, lines?: readonly string[]): Failure {
     ...(place?.column === undefined ? {} : { column: place.column }),
     ...(place?.endLine === undefined ? {} : { endLine: place.endLine }),
     ...excerpt,
+    ...logOf(known),
   }
 }
 
-/** The error with the instruction as its place, when it has none of its own. */
-export function placedAt(error: unknown, file: string, op: Pick<Op, 'line' | 'range'>): unknown {
-  if (!isArchimageError(error) || error.place || error.code === 'CANCELLED') return error
-  return relocated(error, { file, line: op.line, column: op.range.start.column, endLine: op.range.end.line })
-}
-
-/** The same error at another place. */
-export function relocated(error: ArchimageError, place: Place): ArchimageError {
-  return new ArchimageError(error.code, error.message, {
-    ...(error.hint ? { hint: error.hint } : {}),
-    place,
-    details: error.details,
-    cause: error.cause,
-    parts: error.parts,
-  })
+/** The last lines of the step that failed, where its engine knows them better than the cell's log does. */
+function logOf({ details }: ArchimageError): Pick<Failure, 'log'> {
+  const log = details['log']
+  return Array.isArray(log) && log.length > 0 ? { log: log.map(String) } : {}
 }
 
 function messageOf(error: ArchimageError): string {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Engines } from '../engines/choose.ts'
 import type { EngineName } from '../engines/names.ts'
+import { Slots } from '../engines/slots.ts'
 import { CODES, type ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
 import { assembleIndex, type Member } from '../manifests/assemble.ts'
@@ -16,7 +17,16 @@ import type { Store } from '../store/store.ts'
 import { storeTransport } from '../transports/store.ts'
 import { verifyImage } from '../verify/verify.ts'
 import { BlobFetcher, withSources } from './blobs.ts'
-import type { CellResult, CellState, Emit, RunResult, ServiceResult } from './events.ts'
+import type {
+  CellResult,
+  CellState,
+  Emit,
+  RunEvent,
+  RunResult,
+  SandboxSummary,
+  ServiceResult,
+  StepFacts,
+} from './events.ts'
 import { toFailure } from './failure.ts'
 import { RunFindings } from './findings.ts'
 import { Images } from './images.ts'
@@ -25,7 +35,6 @@ import type { Publication, TagWish } from './publication.ts'
 import { type Published, publish } from './publish.ts'
 import { type CellRecord, knownImage, type LastBuild, lastBuild, recordImage, recordLast } from './records.ts'
 import { Remotes } from './remotes.ts'
-import { Slots } from './slots.ts'
 
 export interface RunRequest {
   readonly project: Project
@@ -101,6 +110,10 @@ class Run {
   private readonly stop = new AbortController()
   private readonly signal: AbortSignal
   private readonly serviceErrors = new Map<string, ArchimageError>()
+  /** By cell: its RUN steps that ended. */
+  private readonly steps = new Map<string, StepFacts[]>()
+  private sandbox: SandboxSummary | undefined
+  private readonly jobs: number
   private over = false
 
   constructor(asked: RunRequest, tools: RunTools) {
@@ -114,6 +127,7 @@ class Run {
         if (this.warnings.includes(event.message)) return
         this.warnings.push(event.message)
       }
+      this.remember(event)
       tools.emit(event)
     }
     this.tools = { ...tools, emit }
@@ -127,6 +141,7 @@ class Run {
       signal: this.signal,
     })
     this.engines = new Engines(request.engine, this.signal)
+    this.jobs = request.jobs ?? Math.max(4, availableParallelism())
     this.preparation = new Preparation({
       project: request.project,
       settings: request.settings,
@@ -143,11 +158,22 @@ class Run {
     })
   }
 
+  /** What the result says of RUN steps. */
+  private remember(event: RunEvent): void {
+    if (event.type === 'step-ended') {
+      const { type: _, cell, number: __, ...facts } = event
+      const id = `${cell.service} ${cell.platform}`
+      this.steps.set(id, [...(this.steps.get(id) ?? []), facts])
+    } else if (event.type === 'sandbox') {
+      const { type: _, ...sandbox } = event
+      this.sandbox = sandbox
+    }
+  }
+
   async run(): Promise<RunOutcome> {
-    const { request, tools } = this
+    const { request, tools, jobs } = this
     const { project } = request
     const graph = planGraph(request, this.preparation)
-    const jobs = request.jobs ?? Math.max(4, availableParallelism())
     for (const message of [...project.warnings, ...graph.warnings]) tools.emit({ type: 'warning', message })
     const cells = graph.cells.map(({ service, platform }) => ({
       service: service.name,
@@ -157,7 +183,7 @@ class Run {
     await untilStopped(this.prebuild(graph, jobs), tools.signal)
     if (!tools.signal.aborted) tools.emit({ type: 'phase', phase: 'build' })
     await untilStopped(this.buildCells(graph, jobs), tools.signal)
-    await this.engines.close()
+    await untilStopped(this.engines.close(), tools.signal)
     for (const message of this.findings.warnings()) tools.emit({ type: 'warning', message })
     this.preparation.save()
     const images = tools.signal.aborted ? [] : this.assemble()
@@ -275,6 +301,7 @@ class Run {
       emit: this.tools.emit,
       signal: this.signal,
       fetch: descriptor => this.blobs.ensure(descriptor, this.signal),
+      jobs: this.jobs,
     })
     const keyed = engineKey(prepared, engine.name)
     const record = recordImage(keyed.key, manifest, store)
@@ -300,8 +327,11 @@ class Run {
 
   private ending(cell: PlannedCell, state: CellState, reason: string, start: number): Ended {
     const seconds = (performance.now() - start) / 1000
-    const by = this.chosen.get(cell.id) ?? { engine: '', emulated: false }
-    return { result: { ...cellName(cell), state, reason, ...by, seconds } }
+    const { engine, emulated } = this.chosen.get(cell.id) ?? { engine: '', emulated: false }
+    const steps = this.steps.get(cell.id)
+    // Where each step is known, it is known whether one of them was emulated now.
+    const by = { engine, emulated: steps?.some(step => step.emulated && !step.cached) ?? emulated }
+    return { result: { ...cellName(cell), state, reason, ...by, seconds, ...(steps ? { steps } : {}) } }
   }
 
   private failed(cell: PlannedCell, error: unknown, start: number): Ended {
@@ -483,6 +513,7 @@ class Run {
       exitCode,
       cells,
       services,
+      ...(this.sandbox === undefined ? {} : { sandbox: this.sandbox }),
       warnings: this.warnings,
     }
   }

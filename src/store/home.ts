@@ -16,6 +16,7 @@ export const NAMES = {
   tmp: 'tmp',
   tars: 'tars',
   snapshots: 'snapshots',
+  mounts: 'mounts',
   binaries: 'cache',
   knownHosts: 'known_hosts',
   database: 'archimage.db',

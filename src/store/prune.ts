@@ -5,6 +5,7 @@ import { removeFile } from '../sys/files.ts'
 import { listBinaries, listFiles } from './binaries.ts'
 import { blobPath, blobSize } from './blobs.ts'
 import { NAMES } from './home.ts'
+import { listMounts, removeMount } from './mounts.ts'
 import { digestsIn, Reach } from './reach.ts'
 import type { Records } from './records.ts'
 import type { Refs } from './refs.ts'
@@ -17,7 +18,7 @@ const DEFAULT_AGE = 7 * DAY
 /**
  * `images`: blobs of images that were built, tagged or loaded; `bases`: of images that were merely pulled; `layers`: blobs
  * that only records keep; `unused`: blobs that nothing keeps; `binaries`: layer indexes and the like; `snapshots`: layers
- * as real directories.
+ * as real directories; `mounts`: those of `RUN --mount=type=cache`.
  */
 export type Category =
   | 'images'
@@ -27,6 +28,7 @@ export type Category =
   | 'binaries'
   | 'tars'
   | 'snapshots'
+  | 'mounts'
   | 'records'
   | 'temporary'
 
@@ -45,8 +47,8 @@ export interface Usage {
 
 /** Something that can be forgotten; its blobs go when nothing else keeps them. */
 export interface CacheItem {
-  readonly category: 'bases' | 'records' | 'binaries' | 'tars' | 'snapshots'
-  /** A reference, the kind and key of a record, the kind of a binary record, a diff ID, the key of a snapshot. */
+  readonly category: 'bases' | 'records' | 'binaries' | 'tars' | 'snapshots' | 'mounts'
+  /** A reference, the kind and key of a record, the kind of a binary record, a diff ID, the key of a snapshot, the id of a mount. */
   readonly name: string
   readonly kind: string
   /** Milliseconds since 1970, to the day. */
@@ -155,9 +157,23 @@ function survey({ root, refs, records }: Parts): Survey {
       remove: () => void removeSnapshot(root, path),
     }),
   )
+  const mounts = listMounts(root).map(
+    ({ id, path, bytes, used }): Item => ({
+      category: 'mounts',
+      name: id,
+      kind: 'mount',
+      used,
+      bytes,
+      blobs: none,
+      remove: () => void removeMount(root, path),
+    }),
+  )
   return {
     // Tars first: they cost least to make again.
-    items: [...tars, ...[...bases, ...remembered, ...binaries, ...snapshots].sort((a, b) => a.used - b.used)],
+    items: [
+      ...tars,
+      ...[...bases, ...remembered, ...binaries, ...snapshots, ...mounts].sort((a, b) => a.used - b.used),
+    ],
     images,
     blobs: new Map(files(root, NAMES.blobs).map(({ digest, bytes }) => [digest, bytes])),
     temporary: listFiles(join(root, NAMES.tmp)).map(({ path, stat }) => ({ path, bytes: stat.size })),
@@ -289,6 +305,7 @@ export function usage(parts: Parts): Usage {
     binaries: { count: 0, bytes: 0 },
     tars: { count: 0, bytes: 0 },
     snapshots: { count: 0, bytes: 0 },
+    mounts: { count: 0, bytes: 0 },
     records: { count: 0, bytes: 0 },
     temporary: { count: 0, bytes: 0 },
   }

@@ -346,6 +346,7 @@ describe('pruning', () => {
       binaries: 1,
       tars: 1,
       snapshots: 0,
+      mounts: 0,
       records: 1,
       temporary: 0,
     })

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { systemError } from '../errors/error.ts'
+import { cancelled, systemError } from '../errors/error.ts'
 import { flock } from './ffi.ts'
 import { temporaryName } from './files.ts'
 
@@ -28,6 +28,29 @@ export function lockFile(path: string, mode: LockMode, wait = 0): Lock | undefin
     if (performance.now() >= end) return undefined
     sleepSync(pause * (0.5 + Math.random()))
   }
+}
+
+/** The same for locks that are held for long: waits without blocking the thread, until `signal` is aborted. */
+export async function waitForLock(path: string, mode: LockMode, signal: AbortSignal): Promise<Lock> {
+  for (let pause = 5; ; pause = Math.min(pause * 1.5, 200)) {
+    if (signal.aborted) throw cancelled(signal.reason)
+    const lock = lockFile(path, mode)
+    if (lock !== undefined) return lock
+    await sleep(pause, signal)
+  }
+}
+
+/** Ends early when `signal` is aborted. */
+export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const end = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, milliseconds)
+    signal.addEventListener('abort', end, { once: true })
+  })
 }
 
 /** Undefined where there is no flock(2). */

@@ -51,8 +51,10 @@ for (const file of COMMANDS) {
     let last = ''
     const podman = blocks.some(block => needsOf(block).includes('podman')) && canRun('podman', 'root')
 
+    const busybox = blocks.some(block => needsOf(block).includes('busybox')) && canRun('busybox')
+
     beforeAll(async () => {
-      session = await Session.open({ podman })
+      session = await Session.open({ podman, busybox })
       session.enter('demo')
     }, 60_000)
     afterAll(async () => session?.[Symbol.asyncDispose](), 60_000)

@@ -1,9 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, cpSync, mkdirSync, openSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  cpSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { archimage, root } from '../../scripts/archimage.ts'
+import { push } from '../fidelity/push.ts'
 import {
+  busyboxImages,
   freePort,
   peerOrThrow,
   peerPath,
@@ -43,7 +55,7 @@ export class Session implements AsyncDisposable {
     this.#cwd = places.folder
   }
 
-  static async open(options: { readonly podman: boolean }): Promise<Session> {
+  static async open(options: { readonly podman: boolean; readonly busybox: boolean }): Promise<Session> {
     const folder = realpathSync(temporaryFolder('docs'))
     const port = await freePort()
     const places = { folder, registry: `127.0.0.1:${port}`, port: String(await freePort()) }
@@ -56,6 +68,12 @@ export class Session implements AsyncDisposable {
       join(containers, 'registries.conf'),
       `[[registry]]\nlocation = "${places.registry}"\ninsecure = true\n[[registry]]\nlocation = "localhost:${places.port}"\ninsecure = true\n`,
     )
+    // Bases come from the session's registry, never from a public one.
+    if (options.busybox)
+      appendFileSync(
+        join(containers, 'registries.conf'),
+        `[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n[[registry.mirror]]\nlocation = "${places.registry}"\ninsecure = true\n`,
+      )
     const env: Record<string, string> = {
       HOME: join(folder, 'home'),
       XDG_CONFIG_HOME: join(folder, 'home/.config'),
@@ -73,6 +91,7 @@ export class Session implements AsyncDisposable {
         ready: async () => (await fetch(`http://${places.registry}/v2/`)).ok,
       }),
     )
+    if (options.busybox) await push(places.registry, 'library/busybox:1', busyboxImages())
     const others: { stop(): Promise<void> }[] = [...running]
     if (options.podman) {
       const podman = await startPodman()

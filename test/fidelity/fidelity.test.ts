@@ -122,6 +122,7 @@ test('docs/differences.md has what cases show, and what they do not compare', ()
     'The syntax directive',
     'Unknown names in --chown',
     'Redirects of downloads',
+    'SOURCE_DATE_EPOCH in steps',
   ]
   expect(headings.toSorted()).toEqual([...new Set([...shown, ...apart])].sort())
 })

@@ -28,21 +28,25 @@ export const MAX_LAYER = 64 * 2 ** 30
 
 const decoded = new Map<string, LayerIndex>()
 
+type Tools = Pick<BuildTools, 'store' | 'fetch' | 'signal'>
+
 /** The root filesystem of an image as a tree: its layers' indexes merged; a layer is read once and never unpacked. */
-export async function imageTree(image: BaseImage, tools: BuildTools): Promise<Tree> {
+export async function imageTree(image: BaseImage, tools: Tools): Promise<Tree> {
+  const tree = new Tree({ caseInsensitive: image.config.os === 'windows' })
+  for (const index of await imageLayers(image, tools)) applyLayer(tree, index)
+  return tree
+}
+
+/** The indexes of an image's layers, the lowest first. */
+export async function imageLayers(image: BaseImage, tools: Tools): Promise<readonly LayerIndex[]> {
   const windows = image.config.os === 'windows'
-  const tree = new Tree({ caseInsensitive: windows })
   const diffIds = image.config.rootfs.diff_ids
   if (diffIds.length !== image.manifest.layers.length)
     throw new ArchimageError(
       'MANIFEST_INVALID',
       `${image.name}: ${image.manifest.layers.length} layers, but its config names ${diffIds.length}`,
     )
-  const indexes = await Promise.all(
-    image.manifest.layers.map((layer, i) => layerIndex(diffIds[i]!, layer, image, windows, tools)),
-  )
-  for (const index of indexes) applyLayer(tree, index)
-  return tree
+  return Promise.all(image.manifest.layers.map((layer, i) => layerIndex(diffIds[i]!, layer, image, windows, tools)))
 }
 
 /** The index of a layer that is known, without network. `kind`: that of an archive reads the same bytes in another way. */
@@ -71,7 +75,7 @@ async function layerIndex(
   layer: Descriptor,
   image: BaseImage,
   windows: boolean,
-  tools: BuildTools,
+  tools: Tools,
 ): Promise<LayerIndex> {
   const known = knownIndex(tools.store, diffId)
   if (known) return known

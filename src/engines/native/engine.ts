@@ -1,94 +1,130 @@
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { parseChmod } from '../../dockerfile/chmod.ts'
-import { ArchimageError, isArchimageError } from '../../errors/error.ts'
-import { LayerContent } from '../../layer/content.ts'
+import { ArchimageError } from '../../errors/error.ts'
+import { applyItems } from '../../layer/apply.ts'
+import type { LayerContent } from '../../layer/content.ts'
 import type { Entry } from '../../layer/entry.ts'
 import { Tree } from '../../layer/tree.ts'
-import { writeLayer } from '../../layer/write.ts'
+import type { LayerItem } from '../../layer/write.ts'
 import type { HistoryEntry } from '../../oci/config.ts'
-import type { Digest } from '../../oci/digest.ts'
 import type { ImageManifest } from '../../oci/manifest.ts'
-import { compressionOf, layerType } from '../../oci/media-types.ts'
-import { formatPlatform } from '../../oci/platform.ts'
+import { buildPlatform, formatPlatform, samePlatform } from '../../oci/platform.ts'
 import { findIn } from '../../plan/context-view.ts'
-import { FORMAT } from '../../plan/key.ts'
 import { CREATED } from '../../plan/lower.ts'
-import type { CopyOp, LoweredStage, Op } from '../../plan/lowered.ts'
+import type { CopyOp, LoweredStage, Op, RunMount, RunOp } from '../../plan/lowered.ts'
+import { placedAt } from '../../plan/placed.ts'
 import type { SourceTree } from '../../plan/source-tree.ts'
 import { findSources, type SourceMatch } from '../../plan/sources.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import type { BuildTools, Cell, Engine } from '../engine.ts'
 import { type ImageLayer, putImage } from '../image.ts'
+import { isFresh } from '../steps.ts'
 import { type ArchiveEntry, archiveEntries } from './archive.ts'
-import { BLOB, imageTree, type LayerBlob, rememberIndex } from './base.ts'
+import { imageTree } from './base.ts'
 import { Change } from './change.ts'
 import { applyCopy } from './copy.ts'
+import { layerContent } from './layer-content.ts'
+import { layerBlob, type WrittenLayer } from './layers.ts'
 import { type Owner, resolveOwner } from './owner.ts'
-import { contentTime, entryText } from './times.ts'
+import { EMPTY, hasSteps, type Root } from './root.ts'
+import { rememberStepLayer } from './step-layer.ts'
+import { type MountSource, rootSource } from './step-mounts.ts'
+import type { StepResult } from './step-record.ts'
+import { Steps } from './steps.ts'
+import { contentTime } from './times.ts'
 
-/** Record kind: the blob of a layer by what is in it. */
-const LAYER = 'layer'
+/** What one instruction wrote: a layer of the image, if its stage is part of it. */
+interface StageChange {
+  readonly op: Op
+  /** Parents first. */
+  readonly items: readonly LayerItem[]
+  /** What the step left, if it is one. */
+  readonly result?: StepResult
+  /** The root that the instruction found. */
+  readonly below: Root
+}
 
 interface StageResult {
   readonly tree: Tree
-  readonly changes: readonly { readonly op: Op; readonly entries: readonly LayerEntry[] }[]
+  readonly root: Root
+  readonly changes: readonly StageChange[]
 }
 
-interface LayerEntry {
-  readonly path: string
-  readonly entry: Entry
-}
-
-interface WrittenLayer extends LayerBlob {
-  readonly diffId: Digest
-}
-
-/** Layers that are being written in this process: cells that need the same one share it. */
-const writing = new Map<string, Promise<WrittenLayer>>()
-
-/** Computes images as trees of entries (DESIGN §4): no daemon, no root, on any host; RUN needs another engine. */
-export const nativeEngine: Engine = {
-  name: 'native',
-  probe: async () => ({ platforms: {}, features: ['copy'], problems: [] }),
-  build: async (cell, tools) => {
-    const build = new NativeBuild(cell, tools)
-    try {
-      return await build.build()
-    } finally {
-      build.close()
-    }
-  },
+/** Computes images as trees of entries (DESIGN §4): no daemon, no root, on any host; only RUN makes a tree real. */
+export function nativeEngine(): Engine {
+  let steps: Steps | undefined
+  return {
+    name: 'native',
+    probe: async () => ({
+      features: process.platform === 'linux' && process.geteuid?.() === 0 ? ['run'] : [],
+      problems: [],
+    }),
+    build: async (cell, tools) => {
+      steps ??= new Steps(tools)
+      const build = new NativeBuild(cell, tools, steps)
+      try {
+        return await build.build()
+      } catch (error) {
+        throw build.cause(error)
+      } finally {
+        await build.close()
+      }
+    },
+    close: async () => steps?.close(),
+  }
 }
 
 class NativeBuild {
   private readonly cell: Cell
   private readonly tools: BuildTools
   private readonly stages = new Map<number, Promise<StageResult>>()
+  /** Layers on their way, by the change that they are of. */
+  private readonly blobs = new Map<StageChange, Promise<WrittenLayer>>()
   private readonly name: { readonly service: string; readonly platform: string }
   private readonly content: LayerContent
+  private readonly stop = new AbortController()
+  /** Aborted with the run, and when a stage of this cell has failed. */
+  private readonly signal: AbortSignal
+  private readonly steps: Steps
   private step = 0
-  private readonly steps: number
+  private readonly total: number
+  private readonly runs: boolean
 
-  constructor(cell: Cell, tools: BuildTools) {
+  constructor(cell: Cell, tools: BuildTools, steps: Steps) {
     this.cell = cell
     this.tools = tools
+    this.steps = steps
+    this.signal = AbortSignal.any([tools.signal, this.stop.signal])
     this.name = { service: cell.service.name, platform: formatPlatform(cell.platform) }
     this.content = layerContent(tools)
-    this.steps = [...cell.lowered.stages.values()].reduce((sum, stage) => sum + stage.ops.length, 0)
+    const ops = [...cell.lowered.stages.values()].flatMap(stage => stage.ops)
+    this.total = ops.length
+    this.runs = ops.some(op => op.kind === 'run')
   }
 
   async build(): Promise<ImageManifest> {
     const { cell, tools } = this
     const { lowered } = cell
-    refuseRun(this.cell)
+    if (this.runs) this.startStages()
     const layers = await this.layersOf(lowered.target)
     const history = withHistoryFor(lowered.target.config.history ?? [], layers.length)
     return putImage({ ...lowered.target.config, history }, layers, cell.options, tools.store)
   }
 
-  close(): void {
+  /** The failure that stopped the other stages, which only say that they were stopped. */
+  cause(error: unknown): unknown {
+    return this.stop.signal.aborted && !this.tools.signal.aborted ? this.stop.signal.reason : error
+  }
+
+  async close(): Promise<void> {
+    // Another cell may wait for a layer that this one writes.
+    await Promise.allSettled(this.blobs.values())
     this.content.close()
+  }
+
+  /** All that the target needs at once: stages that need each other wait for each other. The first failure stops the rest. */
+  private startStages(): void {
+    for (const index of this.cell.lowered.stages.keys()) this.stage(index).catch(error => this.stop.abort(error))
   }
 
   /** The layers of a stage's image, those of its bases first; only the target's are ever written. */
@@ -97,8 +133,8 @@ class NativeBuild {
     if (stage.ops.length === 0) return below
     const { changes } = await this.stage(stage.index)
     const own: ImageLayer[] = []
-    for (const { op, entries } of changes) {
-      const layer = await this.layer(op, entries)
+    for (const change of changes) {
+      const layer = await this.blob(change)
       own.push({
         diffId: layer.diffId,
         descriptor: { mediaType: layer.mediaType, digest: layer.digest, size: layer.size },
@@ -125,36 +161,107 @@ class NativeBuild {
   }
 
   private async runStage(stage: LoweredStage): Promise<StageResult> {
-    const tree = await this.baseTree(stage)
-    const changes: { op: Op; entries: LayerEntry[] }[] = []
+    const base = await this.base(stage)
+    const { tree } = base
+    let { root } = base
+    const changes: StageChange[] = []
     for (const [i, op] of stage.ops.entries()) {
-      this.tools.signal.throwIfAborted()
-      const change = new Change(tree)
+      this.signal.throwIfAborted()
       try {
-        if (op.kind === 'copy') await this.copy(change, op, `${stage.index}.${i}`)
-        else if (op.kind === 'workdir') await this.workdir(change, op.path, op.user)
+        const below = root
+        if (op.kind === 'run') {
+          const before = tree.fork()
+          const result = await this.run(op, stage, root, before)
+          applyItems(tree, result.items)
+          if (result.id !== undefined) root = { kind: 'step', below, result, before }
+          changes.push({ op, items: result.items, result, below })
+        } else {
+          const change = new Change(tree)
+          if (op.kind === 'copy') await this.copy(change, op, `${stage.index}.${i}`)
+          else await this.workdir(change, op.path, op.user)
+          this.begun(op, false)
+          const items = this.timed(change)
+          if (items.length > 0) root = { kind: 'items', below, items }
+          changes.push({ op, items, below })
+        }
       } catch (error) {
-        throw this.placed(error, op)
+        throw placedAt(error, this.cell.lowered.file, op)
       }
-      this.tools.emit({
-        type: 'cell-step',
-        cell: this.name,
-        step: op.label,
-        number: ++this.step,
-        total: this.steps,
-        line: op.line,
-        cached: false,
-      })
-      changes.push({ op, entries: this.timed(change) })
+      // While the next step runs, what the last one left is compressed.
+      if (this.runs && this.isOfTarget(stage)) this.blob(changes.at(-1)!).catch(() => {})
     }
-    return { tree, changes }
+    return { tree, root, changes }
   }
 
-  private async baseTree(stage: LoweredStage): Promise<Tree> {
+  /** Tells that an instruction has its turn; gives its number. */
+  private begun(op: Op, cached: boolean, emulated = false): number {
+    const number = ++this.step
+    this.tools.emit({
+      ...{ type: 'cell-step', cell: this.name, step: op.label, number, total: this.total, line: op.line, cached },
+      ...(op.kind === 'run' && !cached ? { runs: true, emulated } : {}),
+    })
+    return number
+  }
+
+  private async base(stage: LoweredStage): Promise<{ readonly tree: Tree; readonly root: Root }> {
     const { base } = stage
-    if (base.kind === 'scratch') return new Tree({ caseInsensitive: stage.platform.os === 'windows' })
-    if (base.kind === 'stage') return (await this.stage(base.stage)).tree.fork()
-    return imageTree(base.image, this.tools)
+    if (base.kind === 'scratch')
+      return { tree: new Tree({ caseInsensitive: stage.platform.os === 'windows' }), root: EMPTY }
+    if (base.kind === 'image')
+      return { tree: await imageTree(base.image, this.tools), root: { kind: 'image', image: base.image } }
+    const { tree, root } = await this.stage(base.stage)
+    return { tree: tree.fork(), root }
+  }
+
+  private isOfTarget(stage: LoweredStage): boolean {
+    const { target, stages } = this.cell.lowered
+    for (let at = target; ; at = stages.get(at.base.stage)!) {
+      if (at.index === stage.index) return true
+      if (at.base.kind !== 'stage') return false
+    }
+  }
+
+  private async run(op: RunOp, stage: LoweredStage, root: Root, tree: Tree): Promise<StepResult> {
+    const { steps } = this
+    const { emit } = this.tools
+    const sources = await Promise.all(op.mounts.map(mount => this.mountSource(mount)))
+    const asked = {
+      ...{ op, root, tree, sources, cell: this.cell, name: this.name, platform: stage.platform },
+      fresh: isFresh(stage, this.cell.steps),
+      emulated: !samePlatform(stage.platform, buildPlatform()),
+    }
+    const key = steps.key(asked)
+    const known = asked.fresh ? undefined : steps.recall(key)
+    const number = this.begun(op, known !== undefined, asked.emulated)
+    const ended = { type: 'step-ended', cell: this.name, number, line: op.line, step: op.label } as const
+    if (known) {
+      emit({ ...ended, seconds: known.seconds, emulated: known.emulated, cached: true, shared: false })
+      return known
+    }
+    const { value, first } = await steps.run(key, { ...asked, number }, this.signal)
+    emit({ ...ended, seconds: value.seconds, emulated: value.emulated, cached: false, shared: !first })
+    return value
+  }
+
+  /** What a mount shows, for those that show files. */
+  private async mountSource(mount: RunMount): Promise<MountSource | undefined> {
+    if (mount.kind !== 'bind' && mount.kind !== 'cache') return undefined
+    const { from, path } = mount
+    if (from.kind === 'scratch') return rootSource(EMPTY, new Tree(), path, 'scratch')
+    if (from.kind === 'image')
+      return rootSource(
+        { kind: 'image', image: from.image },
+        await imageTree(from.image, this.tools),
+        path,
+        from.image.name,
+      )
+    if (from.kind === 'stage') {
+      const { tree, root } = await this.stage(from.stage)
+      return rootSource(root, tree, path, `stage ${this.cell.lowered.stages.get(from.stage)!.name}`)
+    }
+    const view = from.kind === 'context' ? this.cell.context : this.cell.directories.get(from.path)!
+    const { matches, digest } = view.mounted(path)
+    return { kind: 'files', text: digest, match: matches[0]! }
   }
 
   private async sources(op: CopyOp): Promise<readonly SourceMatch[]> {
@@ -218,7 +325,7 @@ class NativeBuild {
   }
 
   /** The entries of the layer with their times (DESIGN §4, times), in the tree as well. */
-  private timed(change: Change): LayerEntry[] {
+  private timed(change: Change): readonly LayerItem[] {
     const { mode, fixed } = this.cell.options.times
     const all = change.entries()
     const written = all.filter(item => item.written).map(({ path, entry }) => ({ path, entry }))
@@ -235,107 +342,46 @@ class NativeBuild {
     })
   }
 
-  private async layer(op: Op, entries: readonly LayerEntry[]): Promise<WrittenLayer> {
-    const { store } = this.tools
-    const { docker, compression, level } = this.cell.options
-    const windows = this.cell.platform.os === 'windows'
-    const hash = createHash('sha256').update(`layer ${FORMAT} ${compression} ${level ?? ''} ${windows}\n`)
-    for (const { path, entry } of entries) hash.update(entryText(path, entry, true)).update('\n')
-    const key = hash.digest('hex')
-    const mediaType = layerType(compression, docker)
-    const known = store.records.get<WrittenLayer>(LAYER, key)
-    if (known && store.has(known.digest, known.size)) return { ...known, mediaType }
-    const flight = `${store.root} ${key}`
-    let promise = writing.get(flight)
-    if (!promise) {
-      promise = this.write(op, entries, key, mediaType).finally(() => writing.delete(flight))
-      writing.set(flight, promise)
+  /** The layer of a change; each is written once, one after the other. */
+  private blob(change: StageChange): Promise<WrittenLayer> {
+    let promise = this.blobs.get(change)
+    if (promise === undefined) {
+      promise = this.write(change, [...this.blobs.values()].at(-1))
+      this.blobs.set(change, promise)
     }
-    return { ...(await promise), mediaType }
+    return promise
   }
 
-  private async write(op: Op, entries: readonly LayerEntry[], key: string, mediaType: string): Promise<WrittenLayer> {
-    const { store, signal, emit } = this.tools
-    const { compression, level, workers } = this.cell.options
-    const total = entries.reduce((sum, { entry }) => sum + entry.size, 0)
-    const id = `write ${key}`
-    const report =
-      total < 8 << 20
-        ? undefined
-        : (current: number, done = false): void =>
-            emit({ type: 'transfer', id, direction: 'write', what: op.label, current, total, done })
-    const sink = store.create()
+  private async write(change: StageChange, before: Promise<unknown> | undefined): Promise<WrittenLayer> {
+    await before?.catch(() => {})
+    const { op, result } = change
     try {
-      const written = await writeLayer({
-        entries,
-        windows: this.cell.platform.os === 'windows',
-        compression,
-        ...(level === undefined ? {} : { level }),
-        ...(workers === undefined ? {} : { workers }),
-        sink,
-        signal,
-        open: entry => this.content.open(entry),
-        ...(report ? { progress: bytes => report(bytes) } : {}),
-      })
-      const layer: WrittenLayer = {
-        digest: written.digest,
-        size: written.size,
-        diffId: written.diffId,
-        mediaType,
-        members: written.members,
-      }
-      rememberIndex(store, written.index, layer)
-      store.records.put(LAYER, key, layer)
+      const items = this.clamped(change)
+      const layer = await layerBlob({ items, label: op.label, cell: this.cell, content: this.content }, this.tools)
+      if (result?.id !== undefined) rememberStepLayer(this.tools.store, result.id, layer)
       return layer
     } catch (error) {
-      sink.abort()
-      throw this.placed(error, op)
-    } finally {
-      report?.(total, true)
+      throw placedAt(error, this.cell.lowered.file, op)
     }
   }
 
-  private placed(error: unknown, op: Op): unknown {
-    if (!isArchimageError(error) || error.place || error.code === 'CANCELLED') return error
-    return new ArchimageError(error.code, error.message, {
-      ...(error.hint ? { hint: error.hint } : {}),
-      place: { file: this.cell.lowered.file, line: op.line, column: op.range.start.column, endLine: op.range.end.line },
-      details: error.details,
-      cause: error.cause,
-      parts: error.parts,
-    })
+  /** With SOURCE_DATE_EPOCH nothing that a RUN touched is younger than it (DESIGN §4, times). */
+  private clamped({ op, items, below }: StageChange): readonly LayerItem[] {
+    const { fixed } = this.cell.options.times
+    if (fixed === undefined || !(op.kind === 'run' || hasSteps(below))) return items
+    const touched = new Set<string>()
+    for (let at = below; op.kind !== 'run' && (at.kind === 'items' || at.kind === 'step'); at = at.below)
+      if (at.kind === 'step') for (const { path } of at.result.items) touched.add(path)
+    return items.map(item =>
+      item.entry && item.entry.mtime > fixed && (op.kind === 'run' || touched.has(item.path))
+        ? { ...item, entry: { ...item.entry, mtime: fixed } }
+        : item,
+    )
   }
 
   private warn(message: string): void {
     this.tools.emit({ type: 'warning', message, cell: this.name })
   }
-}
-
-/** RUN comes with its own engine; until a cell can go there it is refused before anything is done. */
-export function refuseRun(cell: Pick<Cell, 'lowered'>): void {
-  for (const stage of cell.lowered.stages.values())
-    for (const op of stage.ops)
-      if (op.kind === 'run')
-        throw new ArchimageError('ENGINE_MISSING', `RUN cannot be executed by the native engine yet: ${op.label}`, {
-          place: { file: cell.lowered.file, line: op.line, column: op.range.start.column, endLine: op.range.end.line },
-          hint: 'let prebuild in archimage.yaml run the command on this machine and COPY its result, or put it into a base image that another tool builds',
-        })
-}
-
-function layerContent({ store, fetch }: BuildTools): LayerContent {
-  return new LayerContent({
-    locate: async diffId => {
-      const blob = store.records.get<LayerBlob>(BLOB, diffId)
-      if (!blob) throw new ArchimageError('NOT_FOUND', `the layer with diff ID ${diffId} is not in the store any more`)
-      await fetch(blob)
-      return {
-        path: store.blobPath(blob.digest),
-        compression: compressionOf(blob.mediaType) ?? 'none',
-        ...(blob.members ? { members: blob.members } : {}),
-      }
-    },
-    tarPath: diffId => store.tarPath(diffId),
-  })
 }
 
 function treeSource(tree: Tree, name: string): SourceTree {

@@ -1,0 +1,56 @@
+import { constants } from 'node:os'
+import { ArchimageError } from '../../errors/error.ts'
+import type { RunOp } from '../../plan/lowered.ts'
+import type { StepEnd } from '../../sandbox/step.ts'
+import type { StepSettings } from '../steps.ts'
+
+/** Why a step failed, in words; `log` are the last lines that it said. */
+export function stepFailure(op: RunOp, end: StepEnd, settings: StepSettings, log: readonly string[]): ArchimageError {
+  const [message, hint] = reasonOf(op, end, settings)
+  return new ArchimageError('STEP_FAILED', message, { ...(hint ? { hint } : {}), details: { log, end } })
+}
+
+function reasonOf(op: RunOp, end: StepEnd, { limits }: StepSettings): [message: string, hint?: string] {
+  const program = end.file ?? op.args[0]
+  switch (end.reason) {
+    case 'out-of-memory':
+      return [
+        `the step was killed: its memory was used up${limits.memory === undefined ? '' : ` (limit ${inWords(limits.memory)})`}`,
+        limits.memory === undefined
+          ? 'let fewer steps run at a time (--jobs), or give the machine more memory'
+          : 'raise the limit: --resource memory=…',
+      ]
+    case 'no-space':
+      return [
+        `${ended(end)}: no space left on the disk`,
+        'free some space, for instance with: archimage cache prune; a tmpfs mount has the size that its size= says',
+      ]
+    case 'exec-format':
+      return [`${ended(end)}: ${program} is no program for this platform`]
+    case 'not-found':
+      return [`the step could not be started: ${program} does not exist in it`, missingHint(op)]
+    case 'not-executable':
+      return [`the step could not be started: ${program} may not be executed`, 'chmod +x it in an earlier step']
+  }
+  return [ended(end)]
+}
+
+function ended({ exitCode, signal }: StepEnd): string {
+  if (signal !== undefined) return `ended by ${signal}`
+  // How shells tell that a program of theirs was ended.
+  const name = Object.entries(constants.signals).find(([, number]) => number === exitCode - 128)?.[0]
+  return `exit code ${exitCode}${name === undefined ? '' : `: a program was ended by ${name}`}`
+}
+
+function missingHint({ args }: RunOp): string {
+  return args[0] === '/bin/sh' && args[1] === '-c'
+    ? 'RUN needs a shell in the image; without one write the JSON form: RUN ["/program", "argument"]'
+    : 'check the path and the base; SHELL and the JSON form name programs of the image'
+}
+
+function inWords(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB']
+  let [value, unit] = [bytes, 0]
+  while (value >= 1024 && unit < units.length - 1) [value, unit] = [value / 1024, unit + 1]
+  return `${Number(value.toFixed(1))} ${units[unit]}`
+}

@@ -1,0 +1,263 @@
+import { totalmem } from 'node:os'
+import { join } from 'node:path'
+import { cancelled } from '../../errors/error.ts'
+import type { LayerContent } from '../../layer/content.ts'
+import type { Tree } from '../../layer/tree.ts'
+import type { Platform } from '../../oci/platform.ts'
+import type { RunOp } from '../../plan/lowered.ts'
+import { upperChanges } from '../../rootfs/changes.ts'
+import { writeDirectory } from '../../rootfs/directory.ts'
+import { type Scratch, Snapshots } from '../../rootfs/snapshots.ts'
+import type { CellName, Emit } from '../../run/events.ts'
+import { openSandbox } from '../../sandbox/sandbox.ts'
+import type { Sandbox, Step } from '../../sandbox/step.ts'
+import { NAMES } from '../../store/home.ts'
+import { mountsPath } from '../../store/mounts.ts'
+import type { Store } from '../../store/store.ts'
+import { removeFile } from '../../sys/files.ts'
+import { waitForLock } from '../../sys/locks.ts'
+import type { BuildTools, Cell } from '../engine.ts'
+import { Slots } from '../slots.ts'
+import { Agents } from './agent.ts'
+import { knownIndex } from './base.ts'
+import { CacheMounts } from './cache-mounts.ts'
+import { Flights } from './flights.ts'
+import { layerContent } from './layer-content.ts'
+import { RealRoots } from './real-roots.ts'
+import { identity, type Root } from './root.ts'
+import { stepFailure } from './step-failure.ts'
+import { stepKey } from './step-key.ts'
+import { stepLayer } from './step-layer.ts'
+import { StepLog } from './step-log.ts'
+import { type MountSource, prepareMounts } from './step-mounts.ts'
+import { canonical, decodeStep, encodeStep, located, type StepResult, withContent } from './step-record.ts'
+
+/** Record kind: what a step left, by its key; a file of its own. */
+const STEP = 'step'
+
+/** A RUN step of a cell, with all that its key is made of. */
+export interface StepRequest {
+  readonly op: RunOp
+  readonly platform: Platform
+  readonly root: Root
+  /** The tree of `root`, which nobody changes. */
+  readonly tree: Tree
+  readonly sources: readonly (MountSource | undefined)[]
+  readonly cell: Pick<Cell, 'steps' | 'proxies'>
+  readonly name: CellName
+  /** Of its turn in the cell. */
+  readonly number: number
+  /** It runs although its result is known. */
+  readonly fresh: boolean
+  readonly emulated: boolean
+}
+
+/**
+ * The RUN steps of a whole run: each is run once, whoever needs it, in one sandbox that is made when the first has to run.
+ * What a step left is remembered and found again by its key.
+ */
+export class Steps {
+  readonly #store: Store
+  readonly #emit: Emit
+  readonly #signal: AbortSignal
+  readonly #slots: Slots
+  readonly #flights = new Flights<StepResult>()
+  readonly #recalled = new Map<string, StepResult>()
+  readonly #snapshots: Snapshots
+  readonly #content: LayerContent
+  readonly #roots: RealRoots
+  readonly #caches: CacheMounts
+  readonly #copies = new Map<string, Promise<Scratch>>()
+  readonly #agents = new Agents()
+  #sandbox: Promise<Sandbox> | undefined
+  #count = 0
+
+  constructor(input: BuildTools) {
+    this.#store = input.store
+    this.#emit = input.emit
+    this.#signal = input.signal
+    this.#slots = new Slots(input.jobs)
+    this.#snapshots = new Snapshots(input.store, { userxattr: false })
+    this.#content = layerContent(input)
+    this.#roots = new RealRoots(this.#snapshots, this.#content, input)
+    this.#caches = new CacheMounts(mountsPath(input.store.root))
+  }
+
+  key({ op, root, platform, sources }: Pick<StepRequest, 'op' | 'root' | 'platform' | 'sources'>): string {
+    const texts = sources.map(source => source?.text)
+    return stepKey(op, identity(root), platform, texts)
+  }
+
+  /** What is known of a step, if all of it is still there. */
+  recall(key: string): StepResult | undefined {
+    const recalled = this.#recalled.get(key) ?? this.#recall(key)
+    if (recalled) this.#recalled.set(key, recalled)
+    return recalled
+  }
+
+  #recall(key: string): StepResult | undefined {
+    const bytes = this.#store.records.blob(STEP, key)
+    const found = bytes && decodeStep(bytes)
+    if (found === undefined || found.id === undefined) return found
+    const { id, items } = found
+    const directory = this.#snapshots.step(id)
+    if (directory !== undefined) return { ...found, items: located(items, id, directory), directory }
+    const layer = stepLayer(this.#store, id)
+    const index = layer && knownIndex(this.#store, layer.diffId)
+    if (index === undefined) return undefined
+    const contents = new Map(index.entries.map(({ path, entry }) => [path, entry?.content]))
+    return { ...found, items: withContent(items, id, path => contents.get(path)) }
+  }
+
+  /**
+   * Runs a step, or waits while another cell or another process runs the same one. `first` tells whether it ran for this
+   * request. Throws STEP_FAILED, SANDBOX_MISSING, USAGE for a secret that was not given, CANCELLED.
+   */
+  run(key: string, request: StepRequest, signal: AbortSignal): Promise<{ value: StepResult; first: boolean }> {
+    return this.#flights.run(key, signal, stop => this.#alone(key, request, stop))
+  }
+
+  /** One process at a time: the others find its record. */
+  async #alone(key: string, request: StepRequest, signal: AbortSignal): Promise<StepResult> {
+    const path = join(this.#store.root, NAMES.tmp, `step-${key}.lock`)
+    const lock = await waitForLock(path, 'exclusive', signal)
+    try {
+      const known = request.fresh ? undefined : this.#recall(key)
+      const result = known ?? (await this.#execute(key, request, signal))
+      this.#recalled.set(key, result)
+      return result
+    } finally {
+      removeFile(path)
+      lock.release()
+    }
+  }
+
+  async #execute(key: string, request: StepRequest, signal: AbortSignal): Promise<StepResult> {
+    const { op, cell, emulated } = request
+    const [sandbox, lowers] = await Promise.all([this.#open(), this.#roots.directories(request.root)])
+    const prepared = await prepareMounts(op, request.sources, {
+      settings: cell.steps,
+      caches: this.#caches,
+      directories: root => this.#roots.directories(root),
+      copy: async (name, items) => (await this.#copy(name, items)).upper,
+      write: async (directory, items) => void (await writeDirectory(directory, items, this.#writing(signal))),
+      agent: paths => this.#agents.socket(paths),
+      signal,
+    })
+    const log = new StepLog(
+      text => this.#emit({ type: 'cell-log', cell: request.name, text, step: request.number }),
+      seconds =>
+        this.#emit({
+          type: 'warning',
+          cell: request.name,
+          message: `${op.label}: nothing heard for ${seconds} s; it still runs`,
+        }),
+    )
+    const scratch = this.#snapshots.scratch()
+    try {
+      return await this.#slots.run(
+        async () => {
+          if (signal.aborted) throw cancelled(signal.reason)
+          const step = this.#step(request, lowers, scratch, prepared)
+          const start = performance.now()
+          const end = await sandbox.run(step, { output: (stream, bytes) => log.output(stream, bytes), signal })
+          log.end()
+          if (end.exitCode !== 0 || end.signal !== undefined) throw stepFailure(op, end, cell.steps, log.last)
+          return this.#keep(key, request, scratch, { seconds: (performance.now() - start) / 1000, emulated }, signal)
+        },
+        this.#weight(cell, emulated),
+      )
+    } finally {
+      log.end()
+      prepared.release()
+      scratch.dispose()
+    }
+  }
+
+  #open(): Promise<Sandbox> {
+    this.#sandbox ??= openSandbox({ directory: join(this.#store.root, NAMES.tmp, `sandbox-${process.pid}`) }).then(
+      sandbox => {
+        this.#emit({ type: 'sandbox', ...sandbox.facts })
+        for (const message of sandbox.facts.remarks) this.#emit({ type: 'warning', message })
+        return sandbox
+      },
+    )
+    return this.#sandbox
+  }
+
+  #step(
+    { op, cell }: StepRequest,
+    lowers: readonly string[],
+    { upper, work }: Scratch,
+    prepared: Awaited<ReturnType<typeof prepareMounts>>,
+  ): Step {
+    const { hosts, shmSize, ulimits, limits } = cell.steps
+    return {
+      id: `archimage-${process.pid}-${++this.#count}`,
+      ...{ lowers, upper, work, hosts, ulimits, limits },
+      args: op.args,
+      env: [...op.env, ...cell.proxies, ...prepared.env],
+      cwd: op.cwd,
+      user: op.user,
+      mounts: prepared.mounts,
+      network: op.network,
+      insecure: op.insecure,
+      hostname: op.hostname,
+      ...(shmSize === undefined ? {} : { shmSize }),
+    }
+  }
+
+  /** What the step left becomes a snapshot, and its record comes after it: a kill between them costs the step only. */
+  async #keep(
+    key: string,
+    { tree }: StepRequest,
+    { upper }: Scratch,
+    facts: Pick<StepResult, 'seconds' | 'emulated'>,
+    signal: AbortSignal,
+  ): Promise<StepResult> {
+    const changes = await upperChanges(upper, tree, { userxattr: false, group: key.slice(0, 16), signal })
+    if (changes.items.length === 0) {
+      this.#store.records.putBlob(STEP, key, encodeStep({ items: [], ...facts }))
+      return { items: [], ...facts }
+    }
+    const { id, items } = canonical(changes.items)
+    const directory = this.#snapshots.adopt(id, upper, changes.bytes)
+    this.#store.records.putBlob(STEP, key, encodeStep({ id, items, ...facts }))
+    return { id, items: located(items, id, directory), directory, ...facts }
+  }
+
+  /** An emulator keeps more than one processor busy; a step with a limit may use all of it. */
+  #weight({ steps }: StepRequest['cell'], emulated: boolean): number {
+    const memory = steps.limits.memory ?? 0
+    const share = totalmem() / this.#slots.limit
+    return Math.max(emulated ? 2 : 1, Math.ceil(memory / share))
+  }
+
+  #writing(signal: AbortSignal) {
+    return { userxattr: false, open: this.#content.open.bind(this.#content), signal }
+  }
+
+  /** Files of a context for mounts: copies that are root's, without what is ignored, for this run. */
+  #copy(key: string, items: () => Parameters<typeof writeDirectory>[1]): Promise<Scratch> {
+    let promise = this.#copies.get(key)
+    if (promise === undefined) {
+      promise = (async () => {
+        const scratch = this.#snapshots.scratch()
+        await writeDirectory(scratch.upper, items(), this.#writing(this.#signal))
+        return scratch
+      })()
+      promise.catch(() => this.#copies.delete(key))
+      this.#copies.set(key, promise)
+    }
+    return promise
+  }
+
+  /** Ends the sandbox and everything else that was made for steps. */
+  async close(): Promise<void> {
+    const sandbox = await this.#sandbox?.catch(() => undefined)
+    await sandbox?.close()
+    this.#content.close()
+    for (const copy of this.#copies.values()) copy.then(scratch => scratch.dispose()).catch(() => {})
+    this.#agents.close()
+  }
+}
