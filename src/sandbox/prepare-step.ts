@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { MAX_LOWERS } from '../sys/overlay.ts'
 import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
 import type { StepNetwork } from './network.ts'
 import { mountLayers } from './overlay.ts'
@@ -17,6 +18,8 @@ export interface Surroundings {
   readonly memory: string
   /** One on the disk of the snapshots. */
   readonly scratch: string
+  /** The lowest layer of all roots, see makeStubLayer. */
+  readonly stubs: string
   readonly rootless: boolean
   readonly cgroups2: boolean
   readonly inRootCgroup: boolean
@@ -39,7 +42,9 @@ export async function prepareStep(
   const place = `${around.memory}/${step.id}`
   const root = `${place}/root`
   mkdirSync(root)
-  mountLayers(root, step, { rootless: around.rootless, devices: step.insecure }, undo)
+  // Below everything lies what every step needs to mount something on: it is there without being written into `upper`.
+  const lowers = step.lowers.length < MAX_LOWERS ? [around.stubs, ...step.lowers] : step.lowers
+  mountLayers(root, { ...step, lowers }, { rootless: around.rootless, devices: step.insecure }, undo)
   const stubs = new Stubs(root)
   undo.add(() => stubs.remove())
 
@@ -59,6 +64,18 @@ export async function prepareStep(
       stubs.make(target, lstatSync(source).isDirectory() ? 'directory' : 'file')
   if (!isMounted(step.cwd, binds)) makeWorkingDirectory(resolveInRoot(root, step.cwd), user)
   return { ...around, root, user, binds, network: step.network === 'none' ? 'own' : network }
+}
+
+/** What roots seldom have, and what steps' mounts stand on. On the disk of the snapshots: st_dev of files would differ from their directories'. */
+export function makeStubLayer(at: string): void {
+  for (const name of ['', '/proc', '/dev', '/sys', '/etc']) {
+    mkdirSync(at + name)
+    chmodSync(at + name, 0o755)
+  }
+  for (const name of ['hosts', 'resolv.conf']) {
+    writeFileSync(`${at}/etc/${name}`, '')
+    chmodSync(`${at}/etc/${name}`, 0o644)
+  }
 }
 
 /** /etc/hosts and /etc/resolv.conf. */

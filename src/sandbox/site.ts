@@ -9,7 +9,7 @@ import { runInNamespaces } from './namespaces.ts'
 import { byQuality, type NetworkTool, type StepNetwork, startNetwork } from './network.ts'
 import { type Running, type Runtime, runContainer } from './oci-runtime.ts'
 import type { Output } from './output.ts'
-import { prepareStep, type Surroundings } from './prepare-step.ts'
+import { makeStubLayer, prepareStep, type Surroundings } from './prepare-step.ts'
 import type { Setup, Verdict } from './protocol.ts'
 import { Reasons } from './reasons.ts'
 import { runtimeSpec } from './spec.ts'
@@ -163,11 +163,13 @@ async function chooseNetwork(
 
 function surroundings(directory: string): Surroundings {
   const [memory, scratch] = [`${directory}/memory`, `${directory}/scratch`]
+  const stubs = `${scratch}/stubs`
   try {
     mkdirSync(memory, { recursive: true })
     // What a killed run left.
     rmSync(scratch, { recursive: true, force: true })
     mkdirSync(scratch)
+    makeStubLayer(stubs)
     mount('tmpfs', memory, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=700')
   } catch (error) {
     throw systemError(error, `preparing ${directory} for steps`)
@@ -175,6 +177,7 @@ function surroundings(directory: string): Surroundings {
   return {
     memory,
     scratch,
+    stubs,
     rootless: isUserNamespace(),
     cgroups2: existsSync('/sys/fs/cgroup/cgroup.controllers'),
     inRootCgroup: /^0::\/$/m.test(readFileSync('/proc/self/cgroup', 'utf8')),

@@ -26,19 +26,20 @@ step('a command runs in its root, and the upper directory holds what it did', as
 step('what was made for mounts leaves nothing, not even a time', async () => {
   const secret = {
     kind: 'bytes',
-    target: '/run/secrets/token',
+    target: '/etc/deep/token',
     bytes: Buffer.from('hunter2'),
     mode: 0o400,
     uid: 0,
     gid: 0,
   } as const
   const before = statSync(join(shop.base, 'etc')).mtimeMs
-  const { stdout, changed, upper } = await shop.run('cat /run/secrets/token; stat -c %a /run/secrets/token', {
+  const { stdout, changed, upper } = await shop.run('cat /etc/deep/token; stat -c %a /etc/deep/token', {
     mounts: [secret],
   })
   expect(stdout).toBe('hunter2400\n')
   expect(changed).toEqual(['etc'])
   expect(statSync(join(upper, 'etc')).mtimeMs).toBe(before)
+  expect(await shop.run('ls -d /proc /sys/class /dev/null')).toMatchObject({ exitCode: 0, changed: [] })
 })
 
 step('exit codes, and commands that cannot start', async () => {
