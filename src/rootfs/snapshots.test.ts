@@ -1,19 +1,33 @@
 import { afterEach, beforeEach, describe, expect } from 'bun:test'
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { requirePeers } from '../../test/peers/require.ts'
 import { applyItems, applyLayer } from '../layer/apply.ts'
 import { LayerContent } from '../layer/content.ts'
+import type { Content } from '../layer/entry.ts'
 import { indexLayer, type LayerIndex } from '../layer/index.ts'
 import { Tree } from '../layer/tree.ts'
+import type { LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { removeTree } from '../sys/remove-tree.ts'
 import { upperChanges } from './changes.ts'
 import { Snapshots } from './snapshots.ts'
-import { mounted, seenIn, seenInTree } from './testing/roots.ts'
+import { mounted, type Seen, seenIn, seenInTree } from './testing/roots.ts'
+import { type Part, tar } from './testing/tar.ts'
 
 const real = requirePeers('root', 'tar')
 
@@ -75,6 +89,23 @@ async function unpack(layers: readonly { index: LayerIndex; tar: Buffer }[]) {
   return { tree, lowers, snapshots }
 }
 
+const failure = (promise: Promise<unknown>): Promise<{ code?: string; message: string; hint?: string }> =>
+  promise.then(
+    () => ({ message: 'it worked' }),
+    error => error,
+  )
+
+/** Unpacks layers of these parts, one over the other. */
+const hostile = async (...layers: Part[][]) =>
+  await unpack(
+    await Promise.all(
+      layers.map(async parts => {
+        const bytes = tar(parts)
+        return { tar: bytes, index: await indexLayer([bytes]) }
+      }),
+    ),
+  )
+
 describe('layers', () => {
   real('all kinds of entries, over several layers, look as the tree says and as tar unpacks them', async () => {
     const first = await layer(
@@ -132,6 +163,231 @@ describe('layers', () => {
       // copied up alone: the files are two now, which the tree of entries need not say
       for (const name of ['h1', 'h2']) seen.set(name, { ...seen.get(name)!, link: 'h1' })
       expect(seen).toEqual(seenInTree(tree))
+    })
+  })
+})
+
+describe('hostile layers', () => {
+  real('links lead nowhere but inside', async () => {
+    mkdirSync(join(folder, 'outside'))
+    const outside = join(folder, 'outside')
+    const { tree, lowers } = await hostile(
+      [
+        { path: 'out', link: outside },
+        { path: 'up', link: '../../../../../../..' },
+      ],
+      [
+        { path: 'out/file', text: 'x' },
+        { path: 'up/etc2', text: 'x' },
+        { path: 'out/l', type: 'hardlink', link: 'up/etc2' },
+      ],
+    )
+    expect(readdirSync(outside)).toEqual([])
+    expect(seenIn(lowers[1]!)).toEqual(
+      new Map([...seenInTree(tree)].filter(([path]) => path !== 'out' && path !== 'up')),
+    )
+    expect([...seenInTree(tree).keys()]).toContain(`${outside.slice(1)}/file`)
+  })
+
+  real('a link that replaces a directory is not followed', async () => {
+    const { lowers } = await hostile([
+      { path: 'd/' },
+      { path: 'd/before', text: 'x' },
+      { path: 'd', link: '/etc' },
+      { path: 'd/archimage-was-here', text: 'x' },
+    ])
+    expect(existsSync('/etc/archimage-was-here')).toBe(false)
+    expect(readdirSync(lowers[0]!).sort()).toEqual(['d', 'etc'])
+  })
+
+  real('devices 0:0, and names that no file system has', async () => {
+    expect(await failure(hostile([{ path: 'a', type: 'char', major: 0, minor: 0 }]))).toMatchObject({
+      code: 'TAR_INVALID',
+      message: expect.stringContaining('"a" cannot be unpacked: a character device 0:0'),
+    })
+    expect(await failure(hostile([{ path: `a/${'n'.repeat(256)}` }]))).toMatchObject({
+      code: 'TAR_INVALID',
+      message: expect.stringContaining('ENAMETOOLONG'),
+    })
+    const deep = Array.from({ length: 1500 }, () => 'd').join('/')
+    const { lowers } = await hostile([{ path: deep, text: 'deep' }])
+    expect(seenIn(lowers[0]!).get(deep)).toMatchObject({ size: 4 })
+    expect(store.prune({ all: true }).removed).toMatchObject([{ category: 'snapshots', count: 1 }])
+    expect(readdirSync(join(store.root, 'tmp'))).toEqual([])
+  })
+
+  real('marks of overlays are not attributes of files', async () => {
+    const mark = Buffer.from('y')
+    const { lowers } = await hostile(
+      [{ path: 'd/' }, { path: 'd/below', text: 'x' }],
+      [
+        { path: 'd/', xattrs: { 'trusted.overlay.opaque': mark, 'user.overlay.opaque': mark, 'user.kept': mark } },
+        { path: 'd/f', xattrs: { 'trusted.overlay.metacopy': mark, 'trusted.overlay.redirect': Buffer.from('/etc') } },
+      ],
+    )
+    await mounted(folder, lowers, undefined, root => {
+      expect(readdirSync(join(root, 'd')).sort()).toEqual(['below', 'f'])
+      expect(seenIn(root).get('d')!.xattrs).toBe('user.kept=eQ==')
+    })
+  })
+
+  real('bytes that are not those of the diff ID leave nothing behind', async () => {
+    const bytes = tar([{ path: 'a', text: 'right' }])
+    const index = await indexLayer([bytes])
+    const snapshots = new Snapshots(store, { userxattr: false })
+    const wrong = Buffer.from(bytes)
+    wrong.write('wrong', 512)
+    for (const stream of [wrong, bytes.subarray(0, 515)]) {
+      const layer = { index, chainId: chain(0), stream: () => [stream] }
+      const open = () => new Uint8Array()
+      expect(await failure(snapshots.layer(layer, new Tree(), { open }))).toMatchObject({ code: 'DIGEST_MISMATCH' })
+    }
+    expect(readdirSync(join(store.root, 'tmp'))).toEqual([])
+    expect(store.usage().categories.find(({ category }) => category === 'snapshots')).toMatchObject({ count: 0 })
+  })
+})
+
+describe('kept', () => {
+  const parts: Part[] = [{ path: 'a/' }, { path: 'a/b', text: 'x'.repeat(5000) }, { path: 'c', text: '' }]
+
+  real('once per content, whatever is below, for as many as ask at once', async () => {
+    const bytes = tar(parts)
+    const index = await indexLayer([bytes])
+    const snapshots = new Snapshots(store, { userxattr: false })
+    let reads = 0
+    const get = (chainId: Digest) =>
+      snapshots.layer({ index, chainId, stream: () => [[bytes], reads++][0] as Uint8Array[] }, new Tree(), {
+        open: () => new Uint8Array(),
+      })
+    const places = await Promise.all([get(chain(1)), get(chain(2)), get(chain(1))])
+    expect([new Set(places).size, reads]).toEqual([1, 1])
+    expect(await get(chain(3))).toBe(places[0]!)
+    expect(reads).toBe(1)
+    expect(store.usage().categories.find(({ category }) => category === 'snapshots')).toMatchObject({
+      count: 1,
+      bytes: 8192 + 4096,
+    })
+  })
+
+  real('of two processes that make the same one, one is first and both have it', async () => {
+    const other = openStore({ home: store.root })
+    const [mine, theirs] = [store.scratch(), other.scratch()]
+    for (const dir of [mine, theirs]) mkdirSync(join(dir, 'fs'))
+    writeFileSync(join(mine, 'fs/mine'), '')
+    const place = store.keep('key', join(mine, 'fs'), 1)
+    expect(other.keep('key', join(theirs, 'fs'), 1)).toBe(place)
+    other.close()
+    expect(readdirSync(place)).toEqual(['mine'])
+    expect(store.snapshot('key')).toBe(place)
+    expect(store.snapshot('other key')).toBeUndefined()
+  })
+
+  real('what a killed process left goes when the store is opened next', async () => {
+    const code = `const { openStore } = await import(${JSON.stringify(join(import.meta.dirname, '../store/store.ts'))})
+      const { mkdirSync, writeFileSync, chmodSync } = await import('node:fs')
+      const dir = openStore({ home: ${JSON.stringify(join(folder, 'store'))} }).scratch()
+      mkdirSync(dir + '/upper/deep/er', { recursive: true }); writeFileSync(dir + '/upper/deep/file', ''); chmodSync(dir + '/upper/deep', 0)
+      process.kill(process.pid, 'SIGKILL')`
+    store.close()
+    expect(spawnSync(process.execPath, ['-e', code]).signal).toBe('SIGKILL')
+    const tmp = join(folder, 'store/tmp')
+    expect(readdirSync(tmp).length).toBe(1)
+    store = openStore({ home: join(folder, 'store') })
+    expect(readdirSync(tmp)).toEqual([])
+  })
+
+  real('prune takes what was not used for a week', async () => {
+    await hostile(parts)
+    expect(store.prune().removed).toEqual([])
+    const [name] = readdirSync(join(store.root, 'snapshots'))
+    const about = join(store.root, 'snapshots', name!, 'about.json')
+    const old = Date.now() / 1000 - 8 * 86_400
+    utimesSync(about, old, old)
+    expect(store.prune({ dryRun: true }).removed).toMatchObject([{ category: 'snapshots', count: 1, bytes: 12_288 }])
+    expect(store.prune().removed).toMatchObject([{ category: 'snapshots', count: 1 }])
+    expect(readdirSync(join(store.root, 'snapshots'))).toEqual([])
+  })
+})
+
+describe('instructions', () => {
+  real('entries with content of this machine, of memory, of layers', async () => {
+    writeFileSync(join(folder, 'host'), 'from here')
+    const entry = { type: 'file', mode: 0o640, uid: 3, gid: 4, mtime: 5 } as const
+    const snapshots = new Snapshots(store, { userxattr: false })
+    const host = { kind: 'host', path: join(folder, 'host') } as const
+    const items: LayerItem[] = [
+      { path: 'd', entry: { ...entry, type: 'dir', mode: 0o2750, size: 0 } },
+      { path: 'd/bytes', entry: { ...entry, size: 2, content: { kind: 'bytes', bytes: Buffer.from('hi') } } },
+      { path: 'd/host', entry: { ...entry, size: 9, content: host } },
+      { path: 'd/layer', entry: { ...entry, size: 5, content: { kind: 'layer', diffId: chain(9), offset: 7 } } },
+    ]
+    const open = () => Buffer.from('other')
+    const place = await snapshots.items('key', () => items, { open })
+    expect([...seenIn(place)].map(([path, { mode, owner, mtime }]) => [path, mode, owner, mtime])).toEqual([
+      ['d', 0o2750, '3:4', undefined],
+      ['d/bytes', 0o640, '3:4', 5],
+      ['d/host', 0o640, '3:4', 5],
+      ['d/layer', 0o640, '3:4', 5],
+    ])
+    expect(readFileSync(join(place, 'd/layer'), 'utf8')).toBe('other')
+    const never = (): never => {
+      throw new Error('it is there')
+    }
+    expect(await snapshots.items('key', never, { open })).toBe(place)
+    const changed = (content: Content, size: number) =>
+      failure(snapshots.items(String(size), () => [{ path: 'x', entry: { ...entry, size, content } }], { open }))
+    expect(await changed(host, 8)).toMatchObject({ code: 'CONTEXT_CHANGED' })
+    expect(await changed(host, 10)).toMatchObject({ code: 'CONTEXT_CHANGED' })
+    expect(await changed({ kind: 'layer', diffId: chain(9), offset: 7 }, 4)).toMatchObject({ code: 'DIGEST_MISMATCH' })
+  })
+})
+
+describe('in a user namespace', () => {
+  const parts: Part[] = [
+    { path: 'dir/', uid: 0, mode: 0o1777 },
+    { path: 'dir/null', type: 'char', major: 1, minor: 3 },
+    { path: 'gone/' },
+    { path: 'gone/x' },
+    { path: 'setuid', mode: 0o4755, text: 'x', xattrs: { 'trusted.a': Buffer.from('b'), 'user.a': Buffer.from('b') } },
+  ]
+
+  /** Runs rootless.ts with IDs mapped as told, root of the namespace being ourselves. */
+  async function rootless(parts: Part[], maps: string) {
+    writeFileSync(join(folder, 'layer.tar'), tar(parts))
+    store.close()
+    const script = join(import.meta.dirname, 'testing/rootless.ts')
+    const start = ['-Um', '--', 'sh', '-c', 'read x; exec "$@"', 'sh', process.execPath, script]
+    const child = spawn('unshare', [...start, folder, join(folder, 'layer.tar')], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    let said = ''
+    child.stdout.on('data', chunk => {
+      said += chunk
+    })
+    const ended = once(child, 'close')
+    while (readlinkSync(`/proc/${child.pid}/ns/user`) === readlinkSync('/proc/self/ns/user'))
+      await new Promise(resolve => setTimeout(resolve, 5))
+    for (const map of ['uid_map', 'gid_map']) writeFileSync(`/proc/${child.pid}/${map}`, maps)
+    child.stdin.end('\n')
+    expect(await ended).toEqual([0, null])
+    return JSON.parse(said) as { problem?: string; error?: string; seen?: [string, Seen][]; items?: string[] }
+  }
+
+  const ranges = '0 0 1\n1 100001 65535\n'
+
+  real('devices are left out and stay in the tree; all else is as for root', async () => {
+    const { seen, items } = await rootless([...parts, { path: 'owned', uid: 33, gid: 65_534 }], ranges)
+    const found = new Map(seen)
+    expect([...found.keys()]).toEqual(['dir', 'gone', 'gone/x', 'owned', 'setuid'])
+    expect(found.get('owned')!.owner).toBe('33:65534')
+    expect(found.get('setuid')).toMatchObject({ mode: 0o4755, xattrs: 'user.a=Yg==' })
+    expect(items).toEqual(['entry dir 0:0', 'entry dir/new 1:2', 'entry gone 0:0', 'opaque gone :'])
+    expect(statSync(join(folder, 'store/snapshots')).mode & 0o777).toBe(0o700)
+  })
+
+  real('with one user only, another owner is an error that says what to do', async () => {
+    expect(await rootless([...parts, { path: 'owned', uid: 33 }], '0 0 1\n')).toEqual({
+      error: expect.stringMatching(/^PERMISSION \/owned belongs to .*\/etc\/subuid/),
     })
   })
 })

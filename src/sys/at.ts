@@ -57,6 +57,7 @@ const SYMBOLS = {
   openat: { args: ['i32', 'ptr', 'i32', 'u32'], returns: 'i32' },
   close: { args: ['i32'], returns: 'i32' },
   write: { args: ['i32', 'ptr', 'u64'], returns: 'i32' },
+  lseek: { args: ['i32', 'i64', 'i32'], returns: 'i64' },
   mkdirat: { args: ['i32', 'ptr', 'u32'], returns: 'i32' },
   symlinkat: { args: ['ptr', 'i32', 'ptr'], returns: 'i32' },
   linkat: { args: ['i32', 'ptr', 'i32', 'ptr', 'i32'], returns: 'i32' },
@@ -287,6 +288,8 @@ function readStat(): Stat {
 export function listFd(fd: number): { readonly name: Buffer; readonly type: FileType | undefined }[] {
   const found: { name: Buffer; type: FileType | undefined }[] = []
   const bytes = Buffer.allocUnsafe(65536)
+  // it may have been listed before
+  calls().lseek(fd, 0, 0)
   for (;;) {
     const length = checked(calls().getdents(fd, bytes), 'getdents', '')
     if (length === 0) return found
