@@ -1,6 +1,6 @@
 // npm test [-- PATH…]: type check, lint, all tests. The last line is `N passed, N failed, N skipped`.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root } from './archimage.ts'
@@ -9,6 +9,8 @@ import { NOTHING, type Totals, totals } from './junit.ts'
 const SECONDS_A_TEST = 60
 const paths = process.argv.slice(2)
 const folder = mkdtempSync(join(tmpdir(), 'archimage-test-'))
+// Other users pass through it: some tests run as one.
+chmodSync(folder, 0o711)
 const report = join(folder, 'junit.xml')
 // What tests leave behind goes with the folder.
 const temporary = join(folder, 'tmp')

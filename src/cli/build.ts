@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
 import { type Platform, platformTag } from '../oci/platform.ts'
@@ -23,6 +24,7 @@ import {
   singleImage,
   withOverrides,
 } from './request.ts'
+import { enterForSteps } from './step-user.ts'
 
 const ABOUT = `Builds the project in this folder: every service, or those that are named, for all their platforms; puts the images of a
 service under one tag; with --push publishes them; reads everything back. With a path (anything with "/" or a leading
@@ -73,6 +75,8 @@ export async function buildProject(
     throw new ArchimageError('USAGE', '-o with name=: in a project the names come from the project', {
       hint: 'leave name= out, or give the path of one context',
     })
+  const entered = await enterForSteps(dockerfilesOf(loaded, directory, options), options, signal)
+  if (typeof entered === 'number') return entered
   const { project, dockerfiles } = withFlags(loaded, chosen, directory, options)
   const services = selectServices(project, names)
   const platforms = platformsFor ?? platformsOf(project, services, askedPlatforms(options))
@@ -80,7 +84,18 @@ export async function buildProject(
   const settings = settingsOf(pushing, outputs.choice, directory, dockerfiles)
   const byDigest = outputs.list.some(output => output.pushByDigest)
   const request = requestOf(project, services, platforms, pushing, settings)
-  return execute({ ...request, ...(byDigest ? { byDigest } : {}) }, pushing, outputs, signal, project.root)
+  const more = { ...(byDigest ? { byDigest } : {}), ...(entered ? { noSteps: entered } : {}) }
+  return execute({ ...request, ...more }, pushing, outputs, signal, project.root)
+}
+
+/** Those of all services: whatever is built may need any of them. */
+function dockerfilesOf(project: Project, directory: string, options: Options): (string | undefined)[] {
+  const file = options['file'] as string | undefined
+  const own = file === undefined ? [] : [file === '-' ? undefined : resolve(directory, file)]
+  return [
+    ...own,
+    ...project.services.flatMap(({ dockerfile, dockerfiles }) => [dockerfile, ...Object.values(dockerfiles)]),
+  ]
 }
 
 async function buildPath(
@@ -90,6 +105,8 @@ async function buildPath(
   outputs: Outputs,
   signal: AbortSignal,
 ): Promise<number> {
+  const entered = await enterForSteps([dockerfileOf(path, directory, options)], options, signal)
+  if (typeof entered === 'number') return entered
   const { project, names, dockerfiles, emptyContext } = singleImage(
     path,
     directory,
@@ -114,6 +131,7 @@ async function buildPath(
       names: () => names,
       archNames: (_, platform) => archNamesOf(names, platform, pushing),
       ...(byDigest ? { byDigest } : {}),
+      ...(entered ? { noSteps: entered } : {}),
       indexAnnotations,
     },
     pushing,
@@ -121,6 +139,15 @@ async function buildPath(
     signal,
     undefined,
   )
+}
+
+/** The Dockerfile of a context that is a folder here, as far as it can be told without reading anything. */
+function dockerfileOf(path: string, directory: string, options: Options): string | undefined {
+  const file = options['file'] as string | undefined
+  if (file !== undefined) return file === '-' ? undefined : resolve(directory, file)
+  if (path === '-' || /^[a-z][a-z0-9+.-]+:|^git@|^github\.com\//i.test(path)) return undefined
+  const names = ['Dockerfile', 'Containerfile'].map(name => resolve(directory, path, name))
+  return names.find(name => existsSync(name)) ?? names[0]
 }
 
 /** -f is the Dockerfile of the one service that is built, --build-context a further context of each. */

@@ -70,7 +70,7 @@ describe('the engine of a cell', () => {
 
   test('with RUN the next one that can, and why', async () => {
     const { choose, asked } = engines(undefined, { native: noRun, docker: {}, podman: {} })
-    const chosen = { engine: 'docker', emulated: false, why: 'native: it executes RUN steps as root on Linux only' }
+    const chosen = { engine: 'docker', emulated: false, why: 'native: it does not execute RUN steps' }
     expect(await choose(await cell(RUN))).toEqual(chosen)
     expect(await choose(await cell(RUN))).toEqual(chosen)
     expect(asked).toEqual(['native', 'docker'])
@@ -137,7 +137,7 @@ describe('the engine of a cell', () => {
     })
     expect(error.hint).toContain('prebuild')
     expect(error.parts.map((part: Error) => part.message)).toEqual([
-      'native: it executes RUN steps as root on Linux only',
+      'native: it does not execute RUN steps',
       'docker: it lacks this',
       'podman: it is not installed',
     ])

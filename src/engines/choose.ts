@@ -13,15 +13,17 @@ export interface Choice {
   readonly why?: string
 }
 
-/** The others are loaded when a cell needs them. */
-async function load(name: EngineName): Promise<Engine> {
-  switch (name) {
-    case 'native':
-      return (await import('./native/engine.ts')).nativeEngine()
-    case 'docker':
-      return (await import('./docker/engine.ts')).dockerEngine()
-    case 'podman':
-      return (await import('./podman/engine.ts')).podmanEngine()
+/** Makes the engines of a run; each is loaded when a cell needs it. `noSteps`: why the native one runs no RUN steps. */
+export function engineLoader(noSteps?: Problem): (name: EngineName) => Promise<Engine> {
+  return async name => {
+    switch (name) {
+      case 'native':
+        return (await import('./native/engine.ts')).nativeEngine(noSteps)
+      case 'docker':
+        return (await import('./docker/engine.ts')).dockerEngine()
+      case 'podman':
+        return (await import('./podman/engine.ts')).podmanEngine()
+    }
   }
 }
 
@@ -34,7 +36,7 @@ export class Engines {
   readonly #asked = new Map<EngineName, Promise<{ readonly engine: Engine; readonly abilities: Abilities }>>()
 
   /** `forced`: the one of `--engine`. `loader` is for tests. */
-  constructor(forced: EngineName | undefined, signal: AbortSignal, loader = load) {
+  constructor(forced: EngineName | undefined, signal: AbortSignal, loader = engineLoader()) {
     this.#forced = forced
     this.#signal = signal
     this.#load = loader
@@ -116,8 +118,7 @@ function problemOf(engine: Engine, abilities: Abilities, cell: Cell): Problem | 
   const [problem] = abilities.problems
   if (problem) return problem
   const runs = runPlatforms(cell)
-  if (runs.length > 0 && !abilities.features.includes('run'))
-    return { message: 'it executes RUN steps as root on Linux only' }
+  if (runs.length > 0 && !abilities.features.includes('run')) return { message: 'it does not execute RUN steps' }
   const foreign = runs.find(platform => ability(abilities, platform) === 'no')
   if (foreign)
     return {

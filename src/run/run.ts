@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
-import { Engines } from '../engines/choose.ts'
+import { Engines, engineLoader } from '../engines/choose.ts'
+import type { Problem } from '../engines/engine.ts'
 import type { EngineName } from '../engines/names.ts'
 import { Slots } from '../engines/slots.ts'
 import { CODES, type ErrorCode } from '../errors/codes.ts'
@@ -56,6 +57,8 @@ export interface RunRequest {
   readonly names: (service: Service) => readonly Reference[]
   /** Names for the image of one platform (`--arch-tags`). */
   readonly archNames: (service: Service, platform: Platform) => readonly Reference[]
+  /** Why this machine, or this user, runs no RUN steps in archimage itself. */
+  readonly noSteps?: Problem
   /** Do not push any name, only content by digest (`push-by-digest`). */
   readonly byDigest?: boolean
   readonly indexAnnotations: Readonly<Record<string, string>>
@@ -140,7 +143,7 @@ class Run {
       emit,
       signal: this.signal,
     })
-    this.engines = new Engines(request.engine, this.signal)
+    this.engines = new Engines(request.engine, this.signal, engineLoader(request.noSteps))
     this.jobs = request.jobs ?? Math.max(4, availableParallelism())
     this.preparation = new Preparation({
       project: request.project,

@@ -16,7 +16,7 @@ import { placedAt } from '../../plan/placed.ts'
 import type { SourceTree } from '../../plan/source-tree.ts'
 import { findSources, type SourceMatch } from '../../plan/sources.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
-import type { BuildTools, Cell, Engine } from '../engine.ts'
+import type { BuildTools, Cell, Engine, Problem } from '../engine.ts'
 import { type ImageLayer, putImage } from '../image.ts'
 import { isFresh } from '../steps.ts'
 import { type ArchiveEntry, archiveEntries } from './archive.ts'
@@ -51,14 +51,11 @@ interface StageResult {
 }
 
 /** Computes images as trees of entries (DESIGN §4): no daemon, no root, on any host; only RUN makes a tree real. */
-export function nativeEngine(): Engine {
+export function nativeEngine(noSteps: Problem | undefined = withoutSteps()): Engine {
   let steps: Steps | undefined
   return {
     name: 'native',
-    probe: async () => ({
-      features: process.platform === 'linux' && process.geteuid?.() === 0 ? ['run'] : [],
-      problems: [],
-    }),
+    probe: async () => ({ features: ['run'], problems: noSteps ? [noSteps] : [] }),
     build: async (cell, tools) => {
       steps ??= new Steps(tools)
       const build = new NativeBuild(cell, tools, steps)
@@ -72,6 +69,13 @@ export function nativeEngine(): Engine {
     },
     close: async () => steps?.close(),
   }
+}
+
+/** Where it is plain from the beginning that no step runs. */
+function withoutSteps(): Problem | undefined {
+  if (process.platform !== 'linux') return { message: 'RUN steps run on Linux only' }
+  if (process.geteuid?.() === 0) return undefined
+  return { message: 'RUN steps of an ordinary user need a user namespace, which this process has not entered' }
 }
 
 class NativeBuild {

@@ -2,6 +2,7 @@ import { constants } from 'node:os'
 import { ArchimageError } from '../../errors/error.ts'
 import type { RunOp } from '../../plan/lowered.ts'
 import type { StepEnd } from '../../sandbox/step.ts'
+import { SUB_ID_REMEDY } from '../../sandbox/sub-ids.ts'
 import type { StepSettings } from '../steps.ts'
 
 /** Why a step failed, in words; `log` are the last lines that it said. */
@@ -25,6 +26,8 @@ function reasonOf(op: RunOp, end: StepEnd, { limits }: StepSettings): [message: 
         `${ended(end)}: no space left on the disk`,
         'free some space, for instance with: archimage cache prune; a tmpfs mount has the size that its size= says',
       ]
+    case 'unmapped-id':
+      return [`${ended(end)}: a user or group was needed that does not exist for this user`, SUB_ID_REMEDY]
     case 'exec-format':
       return [`${ended(end)}: ${program} is no program for this platform`]
     case 'not-found':

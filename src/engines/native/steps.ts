@@ -11,11 +11,13 @@ import { type Scratch, Snapshots } from '../../rootfs/snapshots.ts'
 import type { CellName, Emit } from '../../run/events.ts'
 import { openSandbox } from '../../sandbox/sandbox.ts'
 import type { Sandbox, Step } from '../../sandbox/step.ts'
+import { isUserNamespace } from '../../sandbox/sub-ids.ts'
 import { NAMES } from '../../store/home.ts'
 import { mountsPath } from '../../store/mounts.ts'
 import type { Store } from '../../store/store.ts'
 import { removeFile } from '../../sys/files.ts'
 import { waitForLock } from '../../sys/locks.ts'
+import { removeTree } from '../../sys/remove-tree.ts'
 import type { BuildTools, Cell } from '../engine.ts'
 import { Slots } from '../slots.ts'
 import { Agents } from './agent.ts'
@@ -61,6 +63,8 @@ export class Steps {
   readonly #emit: Emit
   readonly #signal: AbortSignal
   readonly #slots: Slots
+  /** How overlays mark what they hide: in a user namespace they may not do it in the machine's way. */
+  readonly #userxattr = isUserNamespace()
   readonly #flights = new Flights<StepResult>()
   readonly #recalled = new Map<string, StepResult>()
   readonly #snapshots: Snapshots
@@ -77,7 +81,7 @@ export class Steps {
     this.#emit = input.emit
     this.#signal = input.signal
     this.#slots = new Slots(input.jobs)
-    this.#snapshots = new Snapshots(input.store, { userxattr: false })
+    this.#snapshots = new Snapshots(input.store, { userxattr: this.#userxattr })
     this.#content = layerContent(input)
     this.#roots = new RealRoots(this.#snapshots, this.#content, input)
     this.#caches = new CacheMounts(mountsPath(input.store.root))
@@ -175,13 +179,11 @@ export class Steps {
   }
 
   #open(): Promise<Sandbox> {
-    this.#sandbox ??= openSandbox({ directory: join(this.#store.root, NAMES.tmp, `sandbox-${process.pid}`) }).then(
-      sandbox => {
-        this.#emit({ type: 'sandbox', ...sandbox.facts })
-        for (const message of sandbox.facts.remarks) this.#emit({ type: 'warning', message })
-        return sandbox
-      },
-    )
+    this.#sandbox ??= openSandbox({ directory: this.#directory(), records: this.#store.records }).then(sandbox => {
+      this.#emit({ type: 'sandbox', ...sandbox.facts })
+      for (const message of sandbox.facts.remarks) this.#emit({ type: 'warning', message })
+      return sandbox
+    })
     return this.#sandbox
   }
 
@@ -215,7 +217,7 @@ export class Steps {
     facts: Pick<StepResult, 'seconds' | 'emulated'>,
     signal: AbortSignal,
   ): Promise<StepResult> {
-    const changes = await upperChanges(upper, tree, { userxattr: false, group: key.slice(0, 16), signal })
+    const changes = await upperChanges(upper, tree, { userxattr: this.#userxattr, group: key.slice(0, 16), signal })
     if (changes.items.length === 0) {
       this.#store.records.putBlob(STEP, key, encodeStep({ items: [], ...facts }))
       return { items: [], ...facts }
@@ -234,7 +236,7 @@ export class Steps {
   }
 
   #writing(signal: AbortSignal) {
-    return { userxattr: false, open: this.#content.open.bind(this.#content), signal }
+    return { userxattr: this.#userxattr, open: this.#content.open.bind(this.#content), signal }
   }
 
   /** Files of a context for mounts: copies that are root's, without what is ignored, for this run. */
@@ -252,10 +254,17 @@ export class Steps {
     return promise
   }
 
+  #directory(): string {
+    return join(this.#store.root, NAMES.tmp, `sandbox-${process.pid}`)
+  }
+
   /** Ends the sandbox and everything else that was made for steps. */
   async close(): Promise<void> {
-    const sandbox = await this.#sandbox?.catch(() => undefined)
-    await sandbox?.close()
+    if (this.#sandbox !== undefined) {
+      const sandbox = await this.#sandbox.catch(() => undefined)
+      await sandbox?.close()
+      removeTree(this.#directory())
+    }
     this.#content.close()
     for (const copy of this.#copies.values()) copy.then(scratch => scratch.dispose()).catch(() => {})
     this.#agents.close()
