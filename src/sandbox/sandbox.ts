@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, rmSync, statSync } from 'node:fs'
 import { release } from 'node:os'
 import { cancelled } from '../errors/error.ts'
 import { findProgram } from '../sys/programs.ts'
@@ -11,7 +11,7 @@ import { makeCgroups } from './step-cgroups.ts'
 import { isUserNamespace, SUB_ID_REMEDY } from './sub-ids.ts'
 
 export interface SandboxOptions {
-  /** A directory of ours on the file system of the snapshots; made when it is missing. */
+  /** A directory for this sandbox alone, on the file system of the snapshots; made, and removed by `close`. */
   readonly directory: string
   /** Where what was found out about this machine is kept, so that it is found out once: the store's records. */
   readonly records?: {
@@ -47,7 +47,10 @@ export async function openSandbox({ directory, records, runtime }: SandboxOption
       if (ended.status === 'rejected') throw ended.reason
       return ended.value
     },
-    close: () => connection.close(),
+    async close() {
+      await connection.close()
+      rmSync(directory, { recursive: true, force: true })
+    },
   }
 }
 
