@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, statSync } from 'node:fs'
+import { isAbsolute, join, resolve } from 'node:path'
+import { dockerfileFromStdin } from '../context/stdin.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { type Platform, platformTag } from '../oci/platform.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
@@ -17,7 +18,6 @@ import {
   isPath,
   type Options,
   platformsOf,
-  readStdin,
   requestOf,
   runFlags,
   settingsOf,
@@ -27,11 +27,11 @@ import {
 import { enterForSteps } from './step-user.ts'
 
 const ABOUT = `Builds the project in this folder: every service, or those that are named, for all their platforms; puts the images of a
-service under one tag; with --push publishes them; reads everything back. With a path (anything with "/" or a leading
-".") builds one image, with the flags of docker buildx build.`
+service under one tag; with --push publishes them; reads everything back. With a context (anything with "/" or a leading
+".", an archive, a URL, a git repository, "-") builds one image, with the flags of docker buildx build.`
 
 export async function run(invocation: Invocation): Promise<number> {
-  const program = addBuildFlags(command(invocation, '[options] [SERVICE… | PATH | -]', ABOUT))
+  const program = addBuildFlags(command(invocation, '[options] [SERVICE… | PATH | URL | -]', ABOUT))
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
@@ -107,18 +107,17 @@ async function buildPath(
 ): Promise<number> {
   const entered = await enterForSteps([dockerfileOf(path, directory, options)], options, signal)
   if (typeof entered === 'number') return entered
-  const { project, names, dockerfiles, emptyContext } = singleImage(
-    path,
-    directory,
-    withNames(options, outputs),
-    readStdin,
-  )
+  const {
+    project,
+    names,
+    settings: own,
+  } = singleImage(path, directory, withNames(options, outputs), dockerfileFromStdin)
   const pushing = withPush(options, outputs)
   if (pushing['push'] === true && withNames(options, outputs)['tag'] === undefined)
     throw new ArchimageError('USAGE', '--push needs a name to push to', {
       hint: 'archimage build --push -t registry.example.com/team/app:1.0 .',
     })
-  const { settings, indexAnnotations } = settingsOf(pushing, outputs.choice, directory, dockerfiles)
+  const { settings, indexAnnotations } = settingsOf(pushing, outputs.choice, directory)
   const byDigest = outputs.list.some(output => output.pushByDigest)
   const service = project.services[0]!
   return execute(
@@ -126,7 +125,7 @@ async function buildPath(
       project,
       services: [service],
       platformsOf: () => service.platforms,
-      settings: { ...settings, ...(emptyContext ? { emptyContext } : {}) },
+      settings: { ...settings, ...own },
       ...runFlags(pushing),
       names: () => names,
       archNames: (_, platform) => archNamesOf(names, platform, pushing),
@@ -144,8 +143,12 @@ async function buildPath(
 /** The Dockerfile of a context that is a folder here, as far as it can be told without reading anything. */
 function dockerfileOf(path: string, directory: string, options: Options): string | undefined {
   const file = options['file'] as string | undefined
-  if (file !== undefined) return file === '-' ? undefined : resolve(directory, file)
-  if (path === '-' || /^[a-z][a-z0-9+.-]+:|^git@|^github\.com\//i.test(path)) return undefined
+  const folder = statSync(resolve(directory, path), { throwIfNoEntry: false })?.isDirectory() === true
+  if (file !== undefined) {
+    const isHere = folder ? file !== '-' && !/^https?:/.test(file) : isAbsolute(file)
+    return isHere ? resolve(directory, file) : undefined
+  }
+  if (!folder) return undefined
   const names = ['Dockerfile', 'Containerfile'].map(name => resolve(directory, path, name))
   return names.find(name => existsSync(name)) ?? names[0]
 }
@@ -163,7 +166,7 @@ export function withFlags(
   let dockerfile: string | undefined
   if (file === '-') {
     dockerfile = join(project.root, 'Dockerfile on standard input')
-    dockerfiles.set(dockerfile, readStdin())
+    dockerfiles.set(dockerfile, dockerfileFromStdin())
   } else if (file !== undefined) dockerfile = resolve(directory, file)
   const services = project.services.map(service => {
     if (!chosen.includes(service)) return service

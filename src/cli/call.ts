@@ -1,4 +1,4 @@
-import { parseDockerfile } from '../dockerfile/parse.ts'
+import type { Dockerfile } from '../dockerfile/ast.ts'
 import { ArchimageError, gravest } from '../errors/error.ts'
 import { styleFor } from '../errors/render-style.ts'
 import type { CheckedFile } from '../lint/checked.ts'
@@ -7,13 +7,14 @@ import { lintText } from '../lint/formats/text.ts'
 import { outlineOf, outlineText } from '../lint/outline.ts'
 import { targetList, targetsText } from '../lint/targets.ts'
 import { buildPlatform } from '../oci/platform.ts'
-import { contextNames } from '../plan/context-names.ts'
 import { dockerfileFor } from '../project/service.ts'
 import type { CheckRequest } from '../run/check.ts'
-import { buildArguments, dockerfileBytes, shortPath } from '../run/prepare.ts'
+import { Dockerfiles } from '../run/dockerfiles.ts'
+import { buildArguments, isNamedContext, openPreparation } from '../run/prepare.ts'
 import { terminal } from '../sys/terminal.ts'
 import type { Call } from './call-method.ts'
 import { checkRequest, runCheck } from './check-request.ts'
+import { open, say } from './command.ts'
 import type { Options } from './request.ts'
 
 /** Does what was asked for instead of a build, and gives the exit code. */
@@ -25,7 +26,7 @@ export async function runCall(
   signal: AbortSignal,
 ): Promise<number> {
   const request = await checkRequest(args, options, directory)
-  if (call.method !== 'check' && call.method !== 'lint') return describe(call, request)
+  if (call.method !== 'check' && call.method !== 'lint') return describe(call, request, options, signal)
   const { files } = await runCheck(request, options, signal)
   const out = terminal(1)
   out.write(call.json ? lintJson(files) : lintText(files, styleFor(out, process.env)))
@@ -39,7 +40,12 @@ function checkExit(files: readonly CheckedFile[]): number {
 }
 
 /** The outline or the targets of one Dockerfile. */
-function describe({ method, json }: Call, request: CheckRequest): number {
+async function describe(
+  { method, json }: Call,
+  request: CheckRequest,
+  options: Options,
+  signal: AbortSignal,
+): Promise<number> {
   const [service, ...others] = request.services
   if (service === undefined || others.length > 0)
     throw new ArchimageError(
@@ -49,11 +55,10 @@ function describe({ method, json }: Call, request: CheckRequest): number {
         hint: 'name one service, or give the path of its folder',
       },
     )
-  const { settings, project } = request
+  const { settings } = request
   const platform = request.platformsOf(service)[0] ?? buildPlatform()
   const path = dockerfileFor(service, platform) ?? service.dockerfile
-  const bytes = dockerfileBytes(path, settings)
-  const dockerfile = parseDockerfile(bytes, shortPath(path, project.root))
+  const { bytes, dockerfile } = await readOne(request, path, options, signal)
   if (method === 'targets') {
     const list = targetList(dockerfile, bytes)
     terminal(1).write(json ? `${JSON.stringify(list, null, 2)}\n` : targetsText(list))
@@ -63,9 +68,31 @@ function describe({ method, json }: Call, request: CheckRequest): number {
   const outline = outlineOf(dockerfile, bytes, {
     platform,
     args: buildArguments(service, settings),
-    contexts: name => contextNames(name).some(one => Object.hasOwn(service.buildContexts, one)),
+    contexts: name => isNamedContext(service, name),
     ...(target === undefined ? {} : { target }),
   })
   terminal(1).write(json ? `${JSON.stringify(outline, null, 2)}\n` : outlineText(outline))
   return 0
+}
+
+/** A Dockerfile, from wherever it comes. */
+async function readOne(
+  request: CheckRequest,
+  path: string,
+  options: Options,
+  signal: AbortSignal,
+): Promise<{ readonly bytes: Uint8Array; readonly dockerfile: Dockerfile }> {
+  const { settings, project } = request
+  if (settings.main === undefined && settings.dockerfileUrl === undefined) {
+    const files = new Dockerfiles(project.root, settings)
+    return { bytes: files.bytes(path), dockerfile: files.at(path).dockerfile }
+  }
+  const tools = open(options, say)
+  try {
+    const { preparation } = openPreparation(request, { ...tools, emit: () => {}, signal })
+    await preparation.open(request.services)
+    return { bytes: preparation.dockerfileBytes(path), dockerfile: preparation.readDockerfile(path) }
+  } finally {
+    tools.store.close()
+  }
 }

@@ -1,19 +1,11 @@
+import { dockerfileFromStdin } from '../context/stdin.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { loadProject } from '../project/load.ts'
 import { selectServices } from '../project/select.ts'
 import { type CheckReport, type CheckRequest, checkServices } from '../run/check.ts'
 import { withFlags } from './build.ts'
 import { open, say } from './command.ts'
-import {
-  askedPlatforms,
-  isPath,
-  type Options,
-  platformsOf,
-  readStdin,
-  settingsOf,
-  singleImage,
-  withOverrides,
-} from './request.ts'
+import { askedPlatforms, isPath, type Options, platformsOf, settingsOf, singleImage, withOverrides } from './request.ts'
 
 /** The Dockerfiles that the words of a command line mean: of services, or the one of a path. Throws USAGE. */
 export async function checkRequest(
@@ -28,12 +20,12 @@ export async function checkRequest(
       throw new ArchimageError('USAGE', `one path at a time, not ${args.join(' ')}`, {
         hint: 'services are named without "/" and "."',
       })
-    const { project, dockerfiles, emptyContext } = singleImage(path, directory, options, readStdin)
-    const { settings } = settingsOf(options, { exclude: [] }, directory, dockerfiles)
+    const { project, settings: own } = singleImage(path, directory, options, dockerfileFromStdin)
+    const { settings } = settingsOf(options, { exclude: [] }, directory)
     const [service] = project.services
     return {
       ...{ project, services: project.services, platformsOf: () => service!.platforms },
-      settings: { ...settings, ...(emptyContext ? { emptyContext } : {}) },
+      settings: { ...settings, ...own },
       ...flags,
     }
   }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
-import { parseSourceDateEpoch } from '../context/epoch.ts'
-import { dockerfileFromStdin } from '../context/stdin.ts'
+import { existsSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
+import { isArchiveFile } from '../context/is-archive.ts'
+import { formatLocation, type Location, parseLocation } from '../context/location.ts'
 import type { EngineName } from '../engines/names.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { Compression } from '../oci/media-types.ts'
@@ -24,7 +24,9 @@ export function isPath(word: string): boolean {
     word.startsWith('.') ||
     word.includes('/') ||
     word.includes('\\') ||
-    /^[a-z][a-z0-9+.-]*:/i.test(word)
+    /^[a-z][a-z0-9+.-]*:/i.test(word) ||
+    /^[\w-]+@[\w.-]+:/.test(word) ||
+    /\.(?:tar|tgz|tbz2?|txz|tzst|tar\.\w+)$/i.test(word)
   )
 }
 
@@ -114,10 +116,9 @@ export function settingsOf(
       "--docker-format and zstd exclude each other: Docker's manifests have no zstd layers",
       { hint: 'use compression=gzip, or build without --docker-format' },
     )
-  const epoch = parseSourceDateEpoch(process.env['SOURCE_DATE_EPOCH'])
+  const epoch = process.env['SOURCE_DATE_EPOCH']?.trim() || undefined
   const args = pairs(strings(options['buildArg']), '--build-arg', true)
   const timestamps = options['timestamps'] as Timestamps | undefined
-  const moment = 'SOURCE_DATE_EPOCH' in args ? parseSourceDateEpoch(args['SOURCE_DATE_EPOCH']) : epoch
   const { policy, settings: steps, proxies } = stepFlags(options, directory)
   return {
     indexAnnotations: index,
@@ -126,7 +127,7 @@ export function settingsOf(
       compression,
       ...(output.level === undefined ? {} : { level: output.level }),
       ...(timestamps === undefined ? {} : { timestamps }),
-      ...(moment === undefined ? {} : { epoch: moment }),
+      ...(epoch === undefined ? {} : { epoch }),
       args,
       labels: pairs(strings(options['label']), '--label', false),
       annotations: manifest,
@@ -277,67 +278,64 @@ export function runFlags(
   }
 }
 
-/** Named contexts of the command line; folders are relative to the working directory. */
+/** Named contexts of the command line; what is relative in them is so to the working directory. */
 export function buildContexts(options: Options, directory: string): Record<string, string> {
   const contexts: Record<string, string> = {}
   for (const [name, value] of Object.entries(pairs(strings(options['buildContext']), '--build-context', false)))
-    contexts[name] = /^[a-z][a-z0-9+.-]*:/i.test(value) ? value : resolve(directory, value)
+    contexts[name] = formatLocation(value, directory)
   return contexts
 }
 
-/** The project that stands for one image built from a path: `archimage build PATH`. */
-export function singleImage(
-  path: string,
-  directory: string,
-  options: Options,
-  stdin: () => Uint8Array,
-): {
+export interface SingleImage {
   readonly project: Project
   readonly names: readonly Reference[]
-  readonly dockerfiles: ReadonlyMap<string, Uint8Array>
-  readonly emptyContext: boolean
-} {
+  /** What belongs into the settings of the run. */
+  readonly settings: Pick<CellSettings, 'dockerfiles' | 'main' | 'dockerfileUrl'>
+}
+
+/** The project that stands for one image: `archimage build PATH|URL|-`. `stdin` reads a Dockerfile from there. */
+export function singleImage(path: string, directory: string, options: Options, stdin: () => Uint8Array): SingleImage {
   const names = strings(options['tag']).map(text => withDefaultTag(parseReference(text)))
   for (const name of names)
     if (name.digest !== undefined)
       throw new ArchimageError('USAGE', `-t with a digest: a digest is what comes out, not a name`)
-  const dockerfiles = new Map<string, Uint8Array>()
   const file = options['file'] as string | undefined
-  const alone = path === '-'
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(path) || /^(git@|github\.com\/)/.test(path))
-    throw new ArchimageError('UNSUPPORTED', `${path}: contexts from git and http are not supported yet`, {
-      hint: 'clone it and build the folder',
-    })
-  const context = alone ? directory : folder(resolve(directory, path))
-  let dockerfile: string
-  if (alone || file === '-') {
-    if (alone && file !== undefined)
-      throw new ArchimageError('UNSUPPORTED', 'a context on standard input is not supported yet', {
-        hint: 'unpack the archive and build the folder',
+  const location = contextLocation(path, directory)
+  const root = location.kind === 'path' && isFolder(location.path) ? realpathSync(location.path) : directory
+  const isRemote = root === directory && !(location.kind === 'path' && isFolder(location.path))
+  const dockerfiles = new Map<string, Uint8Array>()
+  const url = file !== undefined && /^https?:\/\//.test(file)
+  // Of a context that is no folder a relative name is one in there, as in buildx.
+  const inside = isRemote && !url && file !== '-' && (file === undefined || !isAbsolute(file))
+  let dockerfile = join(root, 'Dockerfile')
+  if (file === '-') {
+    if (location.kind === 'stdin')
+      throw new ArchimageError('USAGE', '-f - and the context "-" cannot both be standard input', {
+        hint: 'give the context as a folder, a file or a URL',
       })
-    dockerfile = join(context, 'Dockerfile on standard input')
+    dockerfile = join(root, 'Dockerfile on standard input')
     dockerfiles.set(dockerfile, stdin())
-  } else dockerfile = file === undefined ? defaultDockerfile(context) : resolve(directory, file)
-  const name = imageBase(names[0], context)
-  const contexts = buildContexts(options, directory)
+  } else if (file !== undefined && !inside && !url) dockerfile = resolve(directory, file)
+  else if (!isRemote && file === undefined) dockerfile = defaultDockerfile(root)
+  const name = imageBase(names[0], location, root)
   const platforms = askedPlatforms(options) ?? [buildPlatform()]
   const service: Service = {
     name,
     image: name,
-    context,
+    context: root,
     dockerfile,
     dockerfiles: {},
     platforms,
     args: {},
     labels: {},
     annotations: {},
-    buildContexts: contexts,
+    buildContexts: buildContexts(options, directory),
     timestamps: 'content',
     modes: 'context',
     because: 'given on the command line',
   }
   const project: Project = {
-    root: context,
+    root,
     tag: 'latest',
     extraTags: [],
     archTags: '{tag}-{arch}',
@@ -348,22 +346,43 @@ export function singleImage(
   return {
     project,
     names: names.length > 0 ? names : [withDefaultTag(parseReference(name))],
-    dockerfiles,
-    emptyContext: alone,
+    settings: {
+      dockerfiles,
+      ...(isRemote
+        ? { main: { location, ...(inside ? { inside: file === undefined ? {} : { name: file } } : {}) } }
+        : {}),
+      ...(url ? { dockerfileUrl: file } : {}),
+    },
   }
 }
 
-function folder(path: string): string {
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
+/** What a path on the command line means: a folder before anything else, as in buildx. */
+function contextLocation(path: string, directory: string): Location {
+  if (path === '-') return { kind: 'stdin' }
+  const here = resolve(directory, path)
+  if (isFolder(here)) return { kind: 'path', path: here }
+  const location = parseLocation(path, directory)
+  if (location.kind === 'image' || location.kind === 'service')
+    throw new ArchimageError('USAGE', `${path} cannot be the context of a build`, {
+      hint: `give it a name with --build-context, and copy from it: COPY --from=NAME`,
+    })
+  if (location.kind === 'path') checkArchive(here)
+  return location
+}
+
+/** A file may be a context when it is an archive. */
+function checkArchive(path: string): void {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (!stat)
     throw new ArchimageError('USAGE', `${path} does not exist`, {
       hint: 'give the folder that COPY takes its files from; services are named without "/" and "."',
     })
-  if (!stat.isDirectory())
-    throw new ArchimageError('USAGE', `${path} is not a folder`, {
+  if (!stat.isFile() || !isArchiveFile(path))
+    throw new ArchimageError('USAGE', `${path} is neither a folder nor an archive`, {
       hint: `to build with this Dockerfile: archimage build -f ${path} ${dirname(path)}`,
     })
-  return realpathSync(path)
 }
 
 function defaultDockerfile(context: string): string {
@@ -372,21 +391,21 @@ function defaultDockerfile(context: string): string {
   throw new ArchimageError('USAGE', `there is no Dockerfile in ${context}`, { hint: 'name it with -f' })
 }
 
-/** A name for the image of a folder, made a valid one. */
-function imageBase(reference: Reference | undefined, context: string): string {
-  const wanted = reference?.repository.split('/').at(-1) ?? basename(context)
+/** A name for the image of a context, made a valid one. */
+function imageBase(reference: Reference | undefined, location: Location, root: string): string {
+  const place =
+    location.kind === 'git'
+      ? location.git.remote
+      : location.kind === 'http'
+        ? location.url.replace(/[?#].*$/s, '')
+        : location.kind === 'path'
+          ? location.path
+          : root
+  const wanted =
+    reference?.repository.split('/').at(-1) ?? basename(place).replace(/\.(?:git|tgz|tar(?:\.\w+)?|zip)$/i, '')
   const name = wanted
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '')
-  return name === '' ? `image-${createHash('sha256').update(context).digest('hex').slice(0, 8)}` : name
-}
-
-const MAX_STDIN = 16 * 1024 * 1024
-
-/** Standard input as a Dockerfile; an archive there is refused by name. */
-export function readStdin(): Uint8Array {
-  const bytes = readFileSync(0)
-  if (bytes.length > MAX_STDIN) throw new ArchimageError('USAGE', 'standard input is too big for a Dockerfile')
-  return dockerfileFromStdin(bytes)
+  return name === '' ? `image-${createHash('sha256').update(place).digest('hex').slice(0, 8)}` : name
 }

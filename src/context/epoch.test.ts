@@ -4,7 +4,6 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { commitTime, parseSourceDateEpoch } from './epoch.ts'
-import { dockerfileFromStdin, emptyContext } from './stdin.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'archimage-git-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -38,20 +37,4 @@ test.skipIf(spawnSync('git', ['--version']).status !== 0)("a commit's time, and 
   expect(commitTime(root)).toBe(1700000001)
   expect(commitTime(root, { ...env, GIT_DIR: '/nowhere' })).toBe(1700000001)
   expect(existsSync(trap)).toBe(false)
-})
-
-test('a Dockerfile on standard input has an empty context', () => {
-  const dockerfile = dockerfileFromStdin(Buffer.from('FROM scratch\n'))
-  const context = emptyContext()
-  expect([dockerfile.length, context.list(''), context.lookup('a'), context.lookup('.')?.type]).toEqual([
-    13,
-    [],
-    undefined,
-    'dir',
-  ])
-  expect(() => context.digest('a')).toThrow('no files')
-  expect(() => dockerfileFromStdin(Buffer.from([0x1f, 0x8b, 8, 0]))).toThrow('gzip')
-  const tar = Buffer.alloc(512)
-  tar.write('ustar', 257)
-  expect(() => dockerfileFromStdin(tar)).toThrow('tar')
 })

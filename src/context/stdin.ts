@@ -1,13 +1,12 @@
-import { ArchimageError } from '../errors/error.ts'
+import { readSync } from 'node:fs'
+import { ArchimageError, systemError } from '../errors/error.ts'
+import { sleepSync } from '../sys/locks.ts'
 import type { Context } from './context.ts'
+import { isArchive } from './is-archive.ts'
 
-const ARCHIVES: readonly (readonly [string, readonly number[], number])[] = [
-  ['gzip', [0x1f, 0x8b, 0x08], 0],
-  ['bzip2', [0x42, 0x5a, 0x68], 0],
-  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], 0],
-  ['zstd', [0x28, 0xb5, 0x2f, 0xfd], 0],
-  ['tar', [0x75, 0x73, 0x74, 0x61, 0x72], 257],
-]
+const CHUNK = 1 << 20
+/** No Dockerfile of a person comes near this. */
+const LARGEST = 16 << 20
 
 /** A context without files: that of a Dockerfile from standard input. */
 export function emptyContext(): Context {
@@ -29,15 +28,48 @@ export function emptyContext(): Context {
   }
 }
 
-/**
- * What `archimage build -` and `-f -` get on standard input: the bytes of a Dockerfile. Throws UNSUPPORTED for archives,
- * which would be contexts.
- */
-export function dockerfileFromStdin(bytes: Uint8Array): Uint8Array {
-  for (const [name, magic, at] of ARCHIVES)
-    if (magic.every((byte, i) => bytes[at + i] === byte))
-      throw new ArchimageError('UNSUPPORTED', `standard input is a ${name} archive, which is not read as a context`, {
-        hint: 'unpack it into a folder and build that folder',
+/** Standard input piece by piece, to its end; the first piece has at least 1 KiB where there is so much. */
+export function* readStdin(fd = 0): Generator<Uint8Array> {
+  for (;;) {
+    const buffer = Buffer.allocUnsafeSlow(CHUNK)
+    let filled = 0
+    while (filled < buffer.length) {
+      const count = readSome(fd, buffer, filled)
+      if (count === 0) {
+        if (filled > 0) yield buffer.subarray(0, filled)
+        return
+      }
+      filled += count
+    }
+    yield buffer
+  }
+}
+
+function readSome(fd: number, buffer: Buffer, at: number): number {
+  for (;;)
+    try {
+      return readSync(fd, buffer, at, buffer.length - at, null)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      // What is closed on Windows; a pipe that another process made non-blocking.
+      if (code === 'EOF') return 0
+      if (code !== 'EAGAIN') throw systemError(error, 'reading standard input')
+      sleepSync(5)
+    }
+}
+
+/** All of standard input as a Dockerfile. Throws USAGE for too much, and for an archive. */
+export function dockerfileFromStdin(chunks: Iterable<Uint8Array> = readStdin()): Uint8Array {
+  const all: Uint8Array[] = []
+  let size = 0
+  for (const chunk of chunks) {
+    if (size === 0 && isArchive(chunk))
+      throw new ArchimageError('USAGE', 'standard input is an archive, and a Dockerfile was expected there', {
+        hint: 'an archive is a context: archimage build - < context.tar',
       })
-  return bytes
+    size += chunk.length
+    if (size > LARGEST) throw new ArchimageError('USAGE', 'standard input is too big for a Dockerfile')
+    all.push(chunk)
+  }
+  return Buffer.concat(all)
 }

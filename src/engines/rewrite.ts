@@ -59,7 +59,9 @@ export function rewriteDockerfile(
     const { base } = known
     const name =
       base.kind === 'scratch'
-        ? 'scratch'
+        ? known.files === undefined
+          ? 'scratch'
+          : names.directory(known.files)
         : base.kind === 'stage'
           ? stageNames.get(base.stage)!
           : names.image(base.image)

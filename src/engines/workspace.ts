@@ -1,20 +1,24 @@
 import {
+  appendFileSync,
   chmodSync,
   copyFileSync,
   existsSync,
   linkSync,
   mkdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
+import type { LayerContent } from '../layer/content.ts'
 import type { SourceTree } from '../plan/source-tree.ts'
 import { removeTree } from '../sys/remove-tree.ts'
 import { fsPath } from '../tar/path-bytes.ts'
-import type { Cell } from './engine.ts'
+import type { BuildTools, Cell } from './engine.ts'
+import { layerContent } from './native/layer-content.ts'
 
 /** What a cell is for an engine that reads files: a Dockerfile, what is ignored, folders. `remove` takes them away again. */
 export interface Workspace {
@@ -33,31 +37,41 @@ export interface Workspace {
  * Writes the files of a cell into `root`, a folder of its own. Contexts are read where they are; what an engine would not
  * see as archimage does (other modes, nothing at all, files that do not belong to it) is copied.
  */
-export function openWorkspace(cell: Cell, dockerfile: string, root: string): Workspace {
+export async function openWorkspace(
+  cell: Cell,
+  dockerfile: string,
+  root: string,
+  tools: BuildTools,
+): Promise<Workspace> {
   const { folder, exclude } = cell.source
   const files = { dockerfile: join(root, 'Dockerfile'), ignoreFile: join(root, 'Dockerfile.dockerignore') }
   const remove = (): void => void removeTree(root)
+  const content = layerContent(tools)
   try {
     writeFileSync(files.dockerfile, dockerfile)
     const ignored = folder?.ignoreFile === undefined ? '' : readFileSync(folder.ignoreFile, 'latin1')
     const more = folder ? excludedBelow(folder.root, exclude).map(pattern) : []
     writeFileSync(files.ignoreFile, Buffer.from([ignored, ...more, ''].join('\n'), 'latin1'))
-    const context = folder?.root ?? copyTree(cell.context, join(root, 'context'))
+    const context = folder?.root ?? (await copyTree(cell.context, join(root, 'context'), content))
     const directories = new Map<string, string>()
     for (const path of namedFolders(cell)) {
       const plain =
         cell.service.modes === 'context' &&
-        existsSync(path) &&
+        statSync(path, { throwIfNoEntry: false })?.isDirectory() === true &&
         !excludedBelow(path, exclude).some(one => existsSync(join(path, one)))
       directories.set(
         path,
-        plain ? path : copyTree(cell.directories.get(path)!, join(root, `directory-${directories.size}`)),
+        plain
+          ? path
+          : await copyTree(cell.directories.get(path)!, join(root, `directory-${directories.size}`), content),
       )
     }
     return { root, ...files, context, directories, remove }
   } catch (error) {
     remove()
     throw systemError(error, 'preparing the build')
+  } finally {
+    content.close()
   }
 }
 
@@ -77,16 +91,17 @@ function pattern(path: string): string {
   return Buffer.from(`/${path.replace(/[\\*?[\]!]/g, '\\$&')}`).toString('latin1')
 }
 
-function copyTree(tree: SourceTree, target: string): string {
+/** Copies a tree to the disk; owners are lost, as with every context that an engine reads from there. */
+async function copyTree(tree: SourceTree, target: string, layers: LayerContent): Promise<string> {
   const first = new Map<string, string>()
-  const copy = (path: string): void => {
+  const copy = async (path: string): Promise<void> => {
     const entry = tree.lookup(path)
     const to = path === '' ? target : `${target}/${path}`
     const at = fsPath(to)
     if (entry === undefined) return
     if (entry.type === 'dir') {
       mkdirSync(at, { recursive: true })
-      for (const name of tree.list(path)) copy(path === '' ? name : `${path}/${name}`)
+      for (const name of tree.list(path)) await copy(path === '' ? name : `${path}/${name}`)
     } else if (entry.type === 'symlink') {
       symlinkSync(fsPath(entry.link ?? ''), at)
       return
@@ -104,12 +119,16 @@ function copyTree(tree: SourceTree, target: string): string {
       const { content } = entry
       if (content?.kind === 'host')
         copyFileSync(typeof content.path === 'string' ? fsPath(content.path) : content.path, at)
-      else writeFileSync(at, content?.kind === 'bytes' ? content.bytes : '')
+      else {
+        const bytes = await layers.open(entry)
+        writeFileSync(at, '')
+        for await (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) appendFileSync(at, piece)
+      }
     }
     chmodSync(at, entry.mode)
     utimesSync(at, entry.mtime, entry.mtime)
   }
-  copy('')
+  await copy('')
   if (!existsSync(target)) mkdirSync(target)
   return target
 }

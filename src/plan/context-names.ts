@@ -1,4 +1,5 @@
 import { isArchimageError } from '../errors/error.ts'
+import { formatPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
 
 /**
@@ -15,4 +16,15 @@ export function contextNames(name: string): readonly string[] {
     if (isArchimageError(error)) return [name]
     throw error
   }
+}
+
+/** The value of a named context: `name::linux/arm64` is for one platform and wins over `name`. */
+export function namedContext(
+  contexts: Readonly<Record<string, string>>,
+  name: string,
+  platform: Platform,
+): string | undefined {
+  for (const key of [`${name}::${formatPlatform(normalizePlatform(platform))}`, name])
+    if (Object.hasOwn(contexts, key)) return contexts[key]
+  return undefined
 }

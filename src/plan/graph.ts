@@ -91,12 +91,15 @@ export function buildGraph(input: GraphInput): Graph {
       platform,
       args: input.args(service),
       ...(service.target === undefined ? {} : { target: service.target }),
-      named: Object.keys(service.buildContexts),
+      named: service.buildContexts,
     })
     for (const use of uses) resolutions.push(resolution(use, service, dockerfile, platform, needs))
-    for (const [name, value] of Object.entries(service.buildContexts))
-      if (value.startsWith('service:'))
-        needService(value.slice('service:'.length), `build-contexts: ${name}`, platform, needs)
+    for (const [name, value] of Object.entries(service.buildContexts)) {
+      const other = /^(?:service|target):(.+)$/s.exec(value)?.[1]
+      const [, only] = name.split('::')
+      if (other !== undefined && (only === undefined || only === formatPlatform(platform)))
+        needService(other, `build-contexts: ${name}`, platform, needs)
+    }
     path.pop()
     cells.set(id, { id, service, platform, dockerfilePath, dockerfile, needs, resolutions, asked: asked.has(id) })
     return id

@@ -243,12 +243,31 @@ describe('named contexts', () => {
     expect(folder.target.ops[0]).toMatchObject({ from: { kind: 'directory', path: '/d' } })
   })
 
-  test('stand in for images under their short names; a directory is no base', async () => {
+  test('stand in for images under their short names', async () => {
     await plan('FROM docker.io/library/a:latest', { contexts: { a: image('other') } })
     expect(asked).toEqual([])
+  })
+
+  test('that are files are the first layer of what stands on them, with a config that says nothing', async () => {
     const contexts = { d: { kind: 'directory', path: '/d' } } as const
-    expect(await refusal('FROM scratch\n\nFROM d', { contexts })).toStartWith('3: ')
-    expect(await refusal('FROM x AS d\nFROM d', { contexts })).toStartWith('2: ')
+    const { target } = await plan('FROM d\nCOPY a /', { contexts })
+    expect(target.base).toEqual({ kind: 'scratch' })
+    expect(target.files).toBe('/d')
+    expect(target.ops.map(op => op.kind === 'copy' && [op.from, op.sources, op.dest])).toEqual([
+      [{ kind: 'directory', path: '/d' }, ['/'], '/'],
+      [{ kind: 'context' }, ['a'], '/'],
+    ])
+    expect(target.config.history).toHaveLength(1)
+    const replaced = await plan('FROM x AS d\nENV LOST=1\nFROM d\nENV A=1', { contexts })
+    expect(replaced.stages.get(0)).toMatchObject({ files: '/d', config: { config: {} } })
+    expect(replaced.target.config.config?.Env).toEqual([expect.stringMatching(/^PATH=/), 'A=1'])
+    expect(asked).toEqual([])
+  })
+
+  test('that are scratch are an image without anything', async () => {
+    const contexts = { n: { kind: 'scratch' } } as const
+    const { target } = await plan('FROM n\nCOPY --from=n . /', { contexts })
+    expect([target.base, target.ops.length, target.files]).toEqual([{ kind: 'scratch' }, 1, undefined])
   })
 })
 

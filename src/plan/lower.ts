@@ -16,7 +16,7 @@ import { formatPlatform, normalizePlatform, type Platform, samePlatform } from '
 import { contextNames } from './context-names.ts'
 import { expandFrom, findTarget, globalArguments, placeIn } from './from.ts'
 import { applyInstruction, failure, type Scope } from './instructions.ts'
-import type { BaseImage, CopySource, Lowered, LoweredStage, NamedSource, Op } from './lowered.ts'
+import type { BaseImage, CopyOp, CopySource, Lowered, LoweredStage, NamedSource, Op } from './lowered.ts'
 import { withResultConfig } from './result-config.ts'
 import { NO_PRIVILEGES, type StepPolicy } from './run-op.ts'
 import { begin, imageState, type StageState, scratchState, stateUpon } from './stage-state.ts'
@@ -24,8 +24,9 @@ import { begin, imageState, type StageState, scratchState, stateUpon } from './s
 /** Times that stand for no time: `created` and history (DESIGN §4). */
 export const CREATED = '1980-02-01T00:00:00Z'
 
-/** A named context (`--build-context`): an image, or a directory. */
+/** A named context (`--build-context`): an image, or files (a folder, or where they come from). */
 export type NamedContext =
+  | { readonly kind: 'scratch' }
   | { readonly kind: 'image'; readonly image: BaseImage }
   | { readonly kind: 'directory'; readonly path: string }
 
@@ -56,6 +57,8 @@ interface Beginning {
   readonly base: LoweredStage['base']
   readonly state: StageState
   readonly triggers: readonly string[]
+  /** Files that it stands on: its first layer, which no instruction wrote. */
+  readonly files?: CopyOp & { readonly from: CopySource & { readonly kind: 'directory' } }
 }
 
 /**
@@ -113,7 +116,6 @@ export async function lower(input: LowerInput): Promise<Lowered> {
     // FROM wants a stage's name as it is kept, which is lower case.
     const earlier = baseStage(dockerfile, stage, from.image)
     if (earlier && !replaced) {
-      if ((await replacement(earlier))?.kind === 'directory') throw notAnImage(stage.from, from.image)
       const { state } = await stageAt(earlier.index)
       return {
         base: { kind: 'stage', stage: earlier.index },
@@ -122,7 +124,12 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       }
     }
     const context = replaced ?? (await namedContext(from.image, wanted))
-    if (context?.kind === 'directory') throw notAnImage(stage.from, replaced ? stage.name! : from.image)
+    if (context && context.kind !== 'image') {
+      // What stands in for a whole stage has no config at all, not even a PATH.
+      const state = { ...scratchState(wanted), ...(replaced ? { config: {} } : {}), empty: context.kind === 'scratch' }
+      const files = context.kind === 'scratch' ? {} : { files: wholeCopy(context, stage.from) }
+      return { base: { kind: 'scratch' }, state, triggers: [], ...files }
+    }
     if (from.image === 'scratch' && !context)
       return { base: { kind: 'scratch' }, state: scratchState(platform), triggers: [] }
     const image = context?.image ?? (await imageFor(from.image, wanted, stage.from, stage.index))
@@ -130,12 +137,12 @@ export async function lower(input: LowerInput): Promise<Lowered> {
     return { base: { kind: 'image', image }, ...imageState(image, wanted) }
   }
 
-  function notAnImage(at: Instruction, name: string): ArchimageError {
-    return failure(
-      dockerfile,
-      at,
-      `the named context "${name}" is a directory; it can be copied from, but not built upon`,
-    )
+  /** All files of a context, as the layer of a stage that stands on it. */
+  function wholeCopy<T extends CopySource>(from: T, { range }: Instruction): CopyOp & { readonly from: T } {
+    return {
+      ...{ kind: 'copy', add: false, from, sources: ['/'], files: [], dest: '/', link: false, parents: false },
+      ...{ excludes: [], unpack: false, line: range.start.line, range, label: dockerfile.lines[range.start.line - 1]! },
+    }
   }
 
   async function imageFor(reference: string, wanted: Platform, at: Instruction, before: number): Promise<BaseImage> {
@@ -158,10 +165,11 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   }
 
   async function lowerStage(stage: Stage): Promise<Done> {
-    const { base, state, triggers } = await beginning(stage)
-    const ops: Op[] = []
+    const { base, state, triggers, files } = await beginning(stage)
+    const ops: Op[] = files === undefined ? [] : [files]
     const named = (name: string, { range }: Instruction, source: CopySource): void =>
       void sources.push({ range, name, source })
+    if (files !== undefined) named(files.from.path, stage.from, files.from)
     const scope: Scope = {
       dockerfile,
       args: input.args,
@@ -191,6 +199,7 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       index: stage.index,
       name: stage.name ?? `stage-${stage.index}`,
       base,
+      ...(files === undefined ? {} : { files: files.from.path }),
       ops,
       config: {
         ...state.image,

@@ -134,6 +134,8 @@ export interface LoweredStage {
     | { readonly kind: 'scratch' }
     | { readonly kind: 'image'; readonly image: BaseImage }
     | { readonly kind: 'stage'; readonly stage: number }
+  /** The named context whose files it stands on, where that is no image; they are its first op. */
+  readonly files?: string
   /** Each op makes one layer. */
   readonly ops: readonly Op[]
   /** Config and history as they stand at the end of the stage, with an empty rootfs. */

@@ -7,7 +7,7 @@ function uses(text: string, named: readonly string[] = [], target?: string): str
   const found = imageUses(parseDockerfile(text, 'Dockerfile'), {
     platform: parsePlatform('linux/arm64'),
     args: { V: '2' },
-    named,
+    named: Object.fromEntries(named.map(name => [name, '.'])),
     ...(target === undefined ? {} : { target }),
   })
   return found.map(({ how, reference, platform }) => `${how} ${reference} ${formatPlatform(platform)}`)
@@ -33,6 +33,7 @@ test('named contexts take the place of stages and images', () => {
   const text = 'FROM docker.io/library/a AS s\nCOPY --from=b /x /\nFROM s\nCOPY --from=c:latest /x /\n'
   expect(uses(text, ['s', 'c'])).toEqual([])
   expect(uses(text, ['a', 'b'])).toEqual(['copy c:latest linux/arm64'])
+  expect(uses(text, ['s::linux/arm64', 'c::linux/amd64'])).toEqual(['copy c:latest linux/arm64'])
 })
 
 test('a stage of another case is no base', () => {

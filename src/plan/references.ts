@@ -3,7 +3,7 @@ import { invalid } from '../dockerfile/fault.ts'
 import { mountFrom } from '../dockerfile/mounts.ts'
 import { baseStage, findStage, stageNamed } from '../dockerfile/stages.ts'
 import { normalizePlatform, type Platform } from '../oci/platform.ts'
-import { contextNames } from './context-names.ts'
+import { contextNames, namedContext } from './context-names.ts'
 import { expandFrom, findTarget, globalArguments } from './from.ts'
 
 /** An image that a Dockerfile names, where its target needs it. */
@@ -26,11 +26,11 @@ export function imageUses(
     readonly platform: Platform
     readonly args: Readonly<Record<string, string>>
     readonly target?: string
-    readonly named: Iterable<string>
+    /** Named contexts; those for other platforms do not count. */
+    readonly named: Readonly<Record<string, string>>
   },
 ): ImageUse[] {
   const platform = normalizePlatform(options.platform)
-  const named = new Set(options.named)
   const target = findTarget(dockerfile, options.target)
   const globals = globalArguments({ dockerfile, args: options.args }, platform, target.name ?? 'default')
   const uses: ImageUse[] = []
@@ -38,8 +38,8 @@ export function imageUses(
   visit(target.index)
   return uses
 
-  function replaced(name: string): boolean {
-    return contextNames(name).some(one => named.has(one))
+  function replaced(name: string, wanted: Platform): boolean {
+    return contextNames(name).some(one => namedContext(options.named, one, wanted) !== undefined)
   }
 
   function visit(index: number): void {
@@ -48,10 +48,10 @@ export function imageUses(
     const stage = dockerfile.stages[index]!
     const from = expandFrom(stage, globals, dockerfile)
     const wanted = from.platform ?? platform
-    if (stage.name !== undefined && replaced(stage.name)) return
+    if (stage.name !== undefined && replaced(stage.name, wanted)) return
     const base = baseStage(dockerfile, stage, from.image)
     if (base) visit(base.index)
-    else if (from.image !== 'scratch' && !replaced(from.image))
+    else if (from.image !== 'scratch' && !replaced(from.image, wanted))
       uses.push({ reference: from.image, platform: wanted, instruction: stage.from, how: 'from' })
     for (const instruction of stage.instructions) {
       if (instruction.kind === 'copy' && instruction.from !== undefined) {
@@ -76,7 +76,7 @@ export function imageUses(
   ): void {
     if (earlier !== undefined) {
       if (earlier < stage.index) visit(earlier)
-    } else if (!replaced(name) && name !== 'scratch' && !name.includes('$'))
+    } else if (!replaced(name, platform) && name !== 'scratch' && !name.includes('$'))
       uses.push({ reference: name, platform, instruction, how })
   }
 }

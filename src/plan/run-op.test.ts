@@ -240,7 +240,7 @@ test('images that mounts name count as used', () => {
   const uses = imageUses(parseDockerfile(text, 'Dockerfile'), {
     platform: parsePlatform('linux/arm64'),
     args: {},
-    named: [],
+    named: {},
   })
   expect(uses.map(({ reference, how, platform }) => `${reference} ${how} ${formatPlatform(platform)}`)).toEqual([
     'b from linux/arm64',

@@ -1,5 +1,6 @@
 import { ArchimageError } from '../errors/error.ts'
 import type { Entry } from '../layer/entry.ts'
+import type { Tree } from '../layer/tree.ts'
 import type { Digest } from '../oci/digest.ts'
 
 /**
@@ -14,8 +15,20 @@ export interface SourceTree {
   digest(path: string): Digest
   /** "the build context", "stage build": for messages. */
   readonly name: string
-  /** A folder that BuildKit would have to transfer: it sends what the patterns of sources match, and refuses malformed ones. */
+  /** A folder that BuildKit would have to transfer: it sends what the patterns of sources match. */
   readonly transferred?: boolean
+}
+
+/** A tree of entries, of an image or an archive, as something to copy from; its files carry their digests. */
+export function treeSource(tree: Tree, name: string): SourceTree {
+  return {
+    name,
+    lookup: path => (path === '' ? tree.root : tree.lookup(path)),
+    list: path => tree.list(path),
+    digest: path => {
+      throw new Error(`/${path} in ${name} has no digest`)
+    },
+  }
 }
 
 const MAX_LINKS = 255

@@ -70,11 +70,10 @@ function matches(path: string, tree: SourceTree): string[] {
   let level = [start]
   for (const [i, part] of parts.slice(first).entries()) {
     const matcher = hasWildcards(part) ? compileGlob(part) : (name: string) => name === part.replaceAll(/\\(.)/g, '$1')
-    if (!matcher && tree.transferred)
+    if (!matcher)
       throw new ArchimageError('DOCKERFILE_INVALID', `"${path.slice(1)}" is not a well formed pattern`, {
         hint: 'a "[" needs its "]"; write \\[ for a bracket in a name',
       })
-    if (!matcher) return []
     const last = first + i === parts.length - 1
     level = level.flatMap(dir =>
       tree.lookup(dir)?.type === 'dir'

@@ -12,12 +12,11 @@ import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { relocated } from '../plan/placed.ts'
 import type { Service } from '../project/project.ts'
 import { dockerfileFor } from '../project/service.ts'
-import { BlobFetcher } from './blobs.ts'
 import { CheckedCells, isUnknownService } from './check-cells.ts'
 import { modesOf } from './check-modes.ts'
-import { Images, type LookedUp } from './images.ts'
-import { Preparation, shortPath } from './prepare.ts'
-import { Remotes } from './remotes.ts'
+import { shortPath } from './dockerfiles.ts'
+import type { LookedUp } from './images.ts'
+import { openPreparation, type Preparation } from './prepare.ts'
 import { planGraph, type RunRequest, type RunTools } from './run.ts'
 
 export interface CheckReport {
@@ -55,13 +54,8 @@ export async function checkServices(request: CheckRequest, tools: RunTools): Pro
   const emit: RunTools['emit'] = event => {
     if (event.type === 'warning') notes.add(event.message)
   }
-  const blobs = new BlobFetcher(tools.store, tools.registry, emit)
-  const images = new Images({ ...tools, blobs, emit, options: { pull: request.pull, offline: request.offline } })
-  const { project, settings } = request
-  const { store, registry, signal } = tools
-  const { client } = registry
-  const remotes = new Remotes({ store, client, offline: request.offline, emit, signal, env: process.env })
-  const preparation = new Preparation({ project, settings, images, remotes, store })
+  const { preparation } = openPreparation(request, { ...tools, emit })
+  await preparation.open(request.services)
   const units = request.services.flatMap(service => unitsOf(service, request.platformsOf(service)))
   const cells = cellsOf(request, units, preparation)
   const check = new Check(request, preparation, cells, notes)

@@ -1,7 +1,9 @@
+import type { Location } from '../context/location.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { configPlatform, type ImageConfig, parseImageConfig } from '../oci/config.ts'
 import type { Digest } from '../oci/digest.ts'
 import { type Descriptor, describe, type ImageManifest, isAttestation, type Manifest } from '../oci/manifest.ts'
+import { isForeignLayer } from '../oci/media-types.ts'
 import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { familiarReference, formatReference, parseReference, type Reference, withDefaultTag } from '../oci/reference.ts'
 import type { BaseImage } from '../plan/lowered.ts'
@@ -9,6 +11,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import type { BlobFetcher } from './blobs.ts'
 import type { Emit } from './events.ts'
+import { Layout } from './layout.ts'
 
 /** Record kind: the digest that a reference had when it was last looked up. */
 const RESOLVED = 'resolved'
@@ -20,10 +23,15 @@ export interface ImageOptions {
   readonly offline: boolean
 }
 
-/** Where an image was found: an index or a single manifest, and how to read what it points to. */
-interface Top {
-  readonly manifest: Manifest
+/** Where blobs come from that the store lacks. */
+interface Origin {
   readonly repository?: string
+  readonly layout?: Layout
+}
+
+/** Where an image was found: an index or a single manifest, and how to read what it points to. */
+interface Top extends Origin {
+  readonly manifest: Manifest
 }
 
 export interface LookedUp {
@@ -84,9 +92,9 @@ export class Images {
    */
   async look(text: string, platform: Platform, published = false): Promise<LookedUp> {
     const reference = withDefaultTag(parseReference(text))
-    const { manifest, repository } = await this.top(reference, published)
-    if (manifest.kind === 'image') {
-      const config = await this.config(manifest, familiarReference(reference), repository)
+    const top = await this.top(reference, published)
+    if (top.manifest.kind === 'image') {
+      const config = await this.config(top.manifest, familiarReference(reference), top)
       return { index: false, platform: configPlatform(config), config }
     }
     const { config, platform: have } = await this.image(text, platform, published)
@@ -95,16 +103,27 @@ export class Images {
 
   /** What a manifest in the store is as a base: a service of the project, or an image of `top`. */
   async local(name: string, manifest: ImageManifest, exact: boolean, service?: string): Promise<BaseImage> {
-    const config = await this.config(manifest, name, undefined)
+    const config = await this.config(manifest, name, {})
     return { name, manifest, config, platform: configPlatform(config), exact, ...(service ? { service } : {}) }
   }
 
+  /** The image of one platform in an OCI layout; all of it is then in the store. Throws PLATFORM_MISSING, NOT_FOUND. */
+  async layout(location: Location & { readonly kind: 'layout' }, platform: Platform): Promise<BaseImage> {
+    const layout = new Layout(location.path, this.store)
+    const top = { manifest: layout.top(location), layout }
+    const image = await this.select(top, `oci-layout://${location.path}`, platform)
+    for (const layer of image.manifest.layers) if (!isForeignLayer(layer.mediaType)) layout.bring(layer)
+    return image
+  }
+
   private async choose(reference: Reference, platform: Platform, published: boolean): Promise<BaseImage> {
-    const name = familiarReference(reference)
-    const top = await this.top(reference, published)
-    const repository = top.repository
+    return this.select(await this.top(reference, published), familiarReference(reference), platform)
+  }
+
+  private async select(top: Top, name: string, platform: Platform): Promise<BaseImage> {
+    const { repository } = top
     if (top.manifest.kind === 'image') {
-      const config = await this.config(top.manifest, name, repository)
+      const config = await this.config(top.manifest, name, top)
       const have = configPlatform(config)
       const match = selectPlatform(platform, [have])
       if (!match) throw wrongPlatform(name, platform, [have], ': it is an image of one platform only')
@@ -119,13 +138,11 @@ export class Images {
       }
     }
     const entries = top.manifest.manifests.filter(entry => !isAttestation(entry))
-    const platforms = await Promise.all(
-      entries.map(entry => entry.platform ?? this.platformOf(entry, name, repository)),
-    )
+    const platforms = await Promise.all(entries.map(entry => entry.platform ?? this.platformOf(entry, name, top)))
     const match = selectPlatform(platform, platforms)
     if (!match) throw wrongPlatform(name, platform, platforms)
-    const manifest = await this.child(entries[match.index]!, name, repository)
-    const config = await this.config(manifest, name, repository)
+    const manifest = await this.child(entries[match.index]!, name, top)
+    const config = await this.config(manifest, name, top)
     const have = configPlatform(config)
     if (!selectPlatform(platform, [have]))
       throw new ArchimageError(
@@ -195,9 +212,10 @@ export class Images {
     }
   }
 
-  private async child(entry: Descriptor, name: string, repository: string | undefined): Promise<ImageManifest> {
+  private async child(entry: Descriptor, name: string, { repository, layout }: Origin): Promise<ImageManifest> {
     let manifest: Manifest | undefined
-    if (this.store.has(entry.digest)) manifest = this.store.manifest(entry.digest)
+    if (layout !== undefined) manifest = layout.manifest(entry)
+    else if (this.store.has(entry.digest)) manifest = this.store.manifest(entry.digest)
     else if (repository !== undefined) {
       manifest = await this.registry
         .repository(parseReference(repository))
@@ -219,11 +237,13 @@ export class Images {
     return manifest
   }
 
-  private async platformOf(entry: Descriptor, name: string, repository: string | undefined): Promise<Platform> {
-    return configPlatform(await this.config(await this.child(entry, name, repository), name, repository))
+  private async platformOf(entry: Descriptor, name: string, origin: Origin): Promise<Platform> {
+    return configPlatform(await this.config(await this.child(entry, name, origin), name, origin))
   }
 
-  private async config(manifest: ImageManifest, name: string, repository: string | undefined): Promise<ImageConfig> {
+  private async config(manifest: ImageManifest, name: string, origin: Origin): Promise<ImageConfig> {
+    const { repository, layout } = origin
+    layout?.bring(manifest.config)
     if (!this.store.has(manifest.config.digest) && repository !== undefined) {
       this.blobs.seen([manifest.config], repository)
       await this.blobs.ensure(manifest.config, this.signal)

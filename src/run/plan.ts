@@ -4,12 +4,9 @@ import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { Resolution } from '../plan/graph.ts'
 import { engineKey } from '../plan/key.ts'
-import { BlobFetcher } from './blobs.ts'
 import { RunFindings } from './findings.ts'
-import { Images } from './images.ts'
-import { Preparation } from './prepare.ts'
+import { openPreparation } from './prepare.ts'
 import { knownImage, lastBuild } from './records.ts'
-import { Remotes } from './remotes.ts'
 import { planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
 
 export interface PlanCell {
@@ -39,16 +36,9 @@ export async function planRun(
   const emit: RunTools['emit'] = event => {
     if (event.type === 'warning') warnings.add(event.message)
   }
-  const blobs = new BlobFetcher(tools.store, tools.registry, emit)
-  const images = new Images({ ...tools, blobs, emit, options: { pull: request.pull, offline: request.offline } })
-  const preparation = new Preparation({
-    project: request.project,
-    settings: request.settings,
-    images,
-    remotes: new Remotes({ ...tools, client: tools.registry.client, offline: request.offline, emit, env: process.env }),
-    store: tools.store,
-  })
+  const { preparation, blobs } = openPreparation(request, { ...tools, emit })
   const engines = new Engines(request.engine, tools.signal)
+  await preparation.open(request.services)
   const graph = planGraph(request, preparation)
   for (const warning of graph.warnings) warnings.add(warning)
   const known = new Map<string, ImageManifest>()

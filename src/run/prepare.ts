@@ -1,11 +1,8 @@
-import { relative, resolve } from 'node:path'
-import { type Context, openContext } from '../context/context.ts'
+import type { Context } from '../context/context.ts'
 import { commitTime } from '../context/epoch.ts'
-import type { HashMemory } from '../context/hash-memory.ts'
-import { emptyContext } from '../context/stdin.ts'
+import { formatLocation, type Location, parseLocation } from '../context/location.ts'
 import type { Dockerfile } from '../dockerfile/ast.ts'
-import { parseDockerfile } from '../dockerfile/parse.ts'
-import type { BuildOptions, Cell, ContextFolder } from '../engines/engine.ts'
+import type { BuildOptions, Cell } from '../engines/engine.ts'
 import type { TimePolicy } from '../engines/native/times.ts'
 import { isFresh, type StepSettings } from '../engines/steps.ts'
 import { ArchimageError } from '../errors/error.ts'
@@ -15,8 +12,8 @@ import type { KnownImage } from '../lint/stage-views.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
-import { contextNames } from '../plan/context-names.ts'
-import { ContextView, findIn, folderTree } from '../plan/context-view.ts'
+import { contextNames, namedContext } from '../plan/context-names.ts'
+import { type ContextView, findIn } from '../plan/context-view.ts'
 import type { PlannedCell } from '../plan/graph.ts'
 import { cellKey, type FileUse, fileUses } from '../plan/key.ts'
 import { lower, type NamedContext } from '../plan/lower.ts'
@@ -27,22 +24,25 @@ import { remoteId } from '../plan/remote.ts'
 import type { StepPolicy } from '../plan/run-op.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { imageName, matchServiceReference } from '../project/references.ts'
-import type { Store } from '../store/store.ts'
-import { readRegularFile } from '../sys/files.ts'
+import { BlobFetcher } from './blobs.ts'
+import { Contexts, type Opened, secretOf } from './contexts.ts'
+import { type DockerfileSettings, Dockerfiles } from './dockerfiles.ts'
+import { resolveEpoch } from './epoch.ts'
+import type { Emit } from './events.ts'
 import { findingsOf, knownBase } from './findings.ts'
-import type { Images, LookedUp } from './images.ts'
-import { hashMemory, type Remotes } from './remotes.ts'
+import { Images, type LookedUp } from './images.ts'
+import type { RunRequest, RunTools } from './run.ts'
 
 /** What all cells of a run have in common. */
-export interface CellSettings {
+export interface CellSettings extends DockerfileSettings {
   readonly docker: boolean
   readonly compression: BuildOptions['compression']
   readonly level?: number
   readonly workers?: number
   /** Wins over what the services say. */
   readonly timestamps?: Timestamps
-  /** SOURCE_DATE_EPOCH, in seconds. */
-  readonly epoch?: number
+  /** SOURCE_DATE_EPOCH of the environment: seconds, or what they come from. */
+  readonly epoch?: string
   /** --build-arg, --label, --annotation: over those of the service. */
   readonly args: Readonly<Record<string, string>>
   readonly labels: Readonly<Record<string, string>>
@@ -55,10 +55,6 @@ export interface CellSettings {
   readonly proxies: Readonly<Record<string, string>>
   /** Paths that are never part of a context: what the run itself writes. */
   readonly exclude: readonly string[]
-  /** The Dockerfile's text when it does not come from a file (standard input), by path. */
-  readonly dockerfiles: ReadonlyMap<string, Uint8Array>
-  /** The context is empty: a Dockerfile came alone. */
-  readonly emptyContext?: boolean
 }
 
 export interface Prepared {
@@ -84,55 +80,53 @@ export class Preparation {
   private readonly project: Project
   private readonly settings: CellSettings
   private readonly images: Images
-  private readonly remotes: Remotes
-  private readonly memory: HashMemory
-  private readonly dockerfiles = new Map<string, { readonly dockerfile: Dockerfile; readonly text: string }>()
-  private readonly views = new Map<string, ContextView>()
-  private readonly contexts = new Map<string, Context>()
-  private readonly folders = new Map<ContextView, ContextFolder>()
+  private readonly contexts: Contexts
+  private readonly dockerfiles: Dockerfiles
+  private main: Opened | undefined
 
-  constructor(input: { project: Project; settings: CellSettings; images: Images; remotes: Remotes; store: Store }) {
+  constructor(input: { project: Project; settings: CellSettings; images: Images; contexts: Contexts }) {
     this.project = input.project
     this.settings = input.settings
     this.images = input.images
-    this.remotes = input.remotes
-    this.memory = hashMemory(input.store)
+    this.contexts = input.contexts
+    this.dockerfiles = new Dockerfiles(input.project.root, input.settings)
+  }
+
+  /** Opens what must be known before there is a plan: a context that is no folder, and the Dockerfile in it. */
+  async open([service]: readonly Service[]): Promise<void> {
+    if (service === undefined) return
+    const { main } = this.settings
+    if (main !== undefined) {
+      const location = withGitDir(main.location, this.args(service))
+      this.main = await this.contexts.open(location, { modes: service.modes, main: true })
+    }
+    await this.dockerfiles.fetch(service.dockerfile, this.main, this.contexts)
   }
 
   dockerfileBytes(path: string): Uint8Array {
-    return dockerfileBytes(path, this.settings)
+    return this.dockerfiles.bytes(path)
   }
 
-  readonly readDockerfile = (path: string): Dockerfile => this.dockerfileAt(path).dockerfile
-
-  private dockerfileAt(path: string): { readonly dockerfile: Dockerfile; readonly text: string } {
-    let read = this.dockerfiles.get(path)
-    if (!read) {
-      const bytes = this.dockerfileBytes(path)
-      const dockerfile = parseDockerfile(bytes, shortPath(path, this.project.root))
-      read = { dockerfile, text: new TextDecoder().decode(bytes) }
-      this.dockerfiles.set(path, read)
-    }
-    return read
-  }
+  readonly readDockerfile = (path: string): Dockerfile => this.dockerfiles.at(path).dockerfile
 
   args(service: Service): Readonly<Record<string, string>> {
     return buildArguments(service, this.settings)
   }
 
   /** The Dockerfile of a cell with everything expanded and resolved. `seen` is told of each image that it stands on. */
-  lower(
+  async lower(
     { service, platform, dockerfile }: Pick<PlannedCell, 'service' | 'platform' | 'dockerfile'>,
     upstream: Upstream,
     seen: (reference: string, wanted: Platform, image: BaseImage) => void = () => {},
     target = this.settings.target ?? service.target,
   ): Promise<Lowered> {
     const { settings } = this
-    const { fixed } = buildTimes(settings.timestamps ?? service.timestamps, settings.epoch, service.context)
+    const { args, times } = await this.moment(service, dockerfile, platform)
+    const { fixed } = times
     return lower({
       dockerfile,
       platform,
-      args: this.args(service),
+      args,
       steps: settings.policy,
       labels: { ...service.labels, ...settings.labels },
       ...(target === undefined ? {} : { target }),
@@ -151,23 +145,27 @@ export class Preparation {
   async prepare(planned: PlannedCell, upstream: Upstream): Promise<Prepared> {
     const { service, platform, dockerfile, dockerfilePath } = planned
     const { settings } = this
-    const times = buildTimes(settings.timestamps ?? service.timestamps, settings.epoch, service.context)
+    const { args, times } = await this.moment(service, dockerfile, platform)
     const target = settings.target ?? service.target
-    const args = this.args(service)
     const bases = new Map<string, KnownImage>()
     const lowered = await this.lower(planned, upstream, (reference, wanted, image) =>
       bases.set(`${reference} ${formatPlatform(wanted)}`, knownBase(image)),
     )
-    const context = this.view(service.context, dockerfilePath, service, times.mode === 'keep')
+    const keep = times.mode === 'keep'
+    const { tree, folder } = await this.mainContext(service, dockerfilePath)
+    const context = this.contexts.view(tree, keep)
     const directories = new Map<string, ContextView>()
     for (const stage of lowered.stages.values())
       for (const op of stage.ops)
         try {
           for (const use of fileUses(op)) {
             if (use.from.kind === 'directory')
-              directories.set(use.from.path, this.view(use.from.path, undefined, service, times.mode === 'keep'))
+              directories.set(
+                use.from.path,
+                this.contexts.view((await this.namedFiles(use.from.path, service)).tree, keep),
+              )
             for (const { from } of ('path' in use ? undefined : use.op.remotes) ?? [])
-              directories.set(remoteId(from), await this.remotes.view(from, times.mode === 'keep'))
+              directories.set(remoteId(from), this.contexts.view((await this.contexts.source(from)).tree, keep))
           }
         } catch (error) {
           throw placedAt(error, dockerfile.file, op)
@@ -202,7 +200,6 @@ export class Preparation {
       },
       files,
     )
-    const folder = this.folders.get(context)
     const findings = findingsOf(dockerfile, platform, {
       ...this.checkOptions(service, this.context(service, dockerfilePath)),
       image: (reference, wanted) => bases.get(`${reference} ${formatPlatform(wanted)}`),
@@ -212,7 +209,7 @@ export class Preparation {
       cell: {
         ...{ service, platform, lowered, context, directories, options },
         source: {
-          ...this.dockerfileAt(dockerfilePath),
+          ...this.dockerfiles.at(dockerfilePath),
           ...(target === undefined ? {} : { target }),
           ...{ args, policy: settings.policy, exclude: settings.exclude },
           ...(folder === undefined ? {} : { folder }),
@@ -226,6 +223,21 @@ export class Preparation {
       ...(lowerVariant ? { fallback: formatPlatform(lowerVariant.platform) } : {}),
       fresh: [...lowered.stages.values()].some(stage => isFresh(stage, settings.steps)),
     }
+  }
+
+  /** What the times of a cell are, and its arguments with that in them. */
+  private async moment(
+    service: Service,
+    dockerfile: Dockerfile,
+    platform: Platform,
+  ): Promise<{ readonly args: Readonly<Record<string, string>>; readonly times: TimePolicy }> {
+    const { settings, main, contexts } = this
+    const { buildContexts } = service
+    const about = { dockerfile, platform, args: this.args(service), buildContexts, main, contexts }
+    const { args, epoch } = await resolveEpoch({ ...about, root: this.project.root })
+    const { timestamps = service.timestamps } = settings
+    const commit = settings.main?.location.kind === 'git' && timestamps === 'commit' ? main?.time : undefined
+    return { args, times: buildTimes(timestamps, epoch ?? commit, service.context) }
   }
 
   private async image(reference: string, platform: Platform, service: Service, upstream: Upstream) {
@@ -265,21 +277,15 @@ export class Preparation {
     service: Service,
     upstream: Upstream,
   ): Promise<NamedContext | undefined> {
-    const value = Object.hasOwn(service.buildContexts, name) ? service.buildContexts[name] : undefined
+    const value = namedContext(service.buildContexts, name, platform)
     if (value === undefined) return undefined
-    if (value.startsWith('docker-image://'))
-      return { kind: 'image', image: await this.images.image(value.slice(15), platform) }
-    if (value.startsWith('service:'))
-      return { kind: 'image', image: await this.serviceImage(value.slice(8), platform, upstream) }
-    if (/^[a-z][a-z0-9+.-]*:/i.test(value) && !/^[a-z]:[\\/]/i.test(value))
-      throw new ArchimageError(
-        'UNSUPPORTED',
-        `the named context ${name}=${value} is of a kind that is not supported yet`,
-        {
-          hint: 'a directory, docker-image://REFERENCE and service:NAME are',
-        },
-      )
-    return { kind: 'directory', path: resolve(this.project.root, value) }
+    const location = parseLocation(value, this.project.root)
+    if (location.kind === 'layout') return { kind: 'image', image: await this.images.layout(location, platform) }
+    if (location.kind === 'service')
+      return { kind: 'image', image: await this.serviceImage(location.name, platform, upstream) }
+    if (location.kind !== 'image') return { kind: 'directory', path: formatLocation(value, this.project.root) }
+    if (location.reference === 'scratch') return { kind: 'scratch' }
+    return { kind: 'image', image: await this.images.image(location.reference, platform) }
   }
 
   /** What checks of a service's Dockerfile have to know, but for its images. */
@@ -289,52 +295,59 @@ export class Preparation {
       args: this.args(service),
       ...(target === undefined ? {} : { target }),
       ...(service.platformException === undefined ? {} : { platformException: service.platformException }),
-      contexts: name => contextNames(name).some(one => Object.hasOwn(service.buildContexts, one)),
+      contexts: name => isNamedContext(service, name),
       ...(context?.leavesOut ? { ignored: source => context.leavesOut!(source) } : {}),
     }
   }
 
-  private view(root: string, dockerfile: string | undefined, service: Service, times: boolean): ContextView {
-    const key = JSON.stringify([root, dockerfile, service.modes, times])
-    let view = this.views.get(key)
-    if (!view) {
-      const empty = this.isEmpty(root, service)
-      const context = this.context(service, dockerfile, root)
-      view = new ContextView(folderTree(context, { modes: service.modes }), { times })
-      const { root: path, ignoreFile } = context
-      if (!empty && service.modes === 'context')
-        this.folders.set(view, { root: path, ...(ignoreFile === undefined ? {} : { ignoreFile }) })
-      this.views.set(key, view)
-    }
-    return view
+  private mainContext({ context, modes }: Service, dockerfile: string): Promise<Opened> {
+    if (this.main !== undefined) return Promise.resolve(this.main)
+    return this.contexts.open({ kind: 'path', path: context }, { modes, dockerfile })
   }
 
-  private isEmpty(root: string, service: Service): boolean {
-    return this.settings.emptyContext === true && root === service.context
+  /** A named context that is files. */
+  private namedFiles(location: string, { modes }: Service): Promise<Opened> {
+    return this.contexts.open(parseLocation(location, this.project.root), { modes })
   }
 
-  /** A folder that a service copies from; without a root its build context. Throws CONTEXT_INVALID. */
-  context(service: Service, dockerfile: string | undefined, root = service.context): Context {
-    const key = JSON.stringify([root, dockerfile])
-    let context = this.contexts.get(key)
-    if (!context) {
-      context = this.isEmpty(root, service)
-        ? emptyContext()
-        : openContext(root, {
-            ...(dockerfile ? { dockerfile } : {}),
-            memory: this.memory,
-            exclude: this.settings.exclude,
-          })
-      this.contexts.set(key, context)
-    }
-    return context
+  /** The build context of a service, where it is a folder. Throws CONTEXT_INVALID. */
+  context({ context }: Service, dockerfile: string): Context | undefined {
+    return this.main === undefined ? this.contexts.folder(context, dockerfile) : undefined
   }
 
   /** Keeps what was hashed for the next run. */
   save(): void {
-    for (const context of this.contexts.values()) context.save()
-    this.remotes.save()
+    this.contexts.save()
   }
+}
+
+/** Everything of a run that reads, for whatever it is to do. Warnings go to `emit`. */
+export function openPreparation(
+  request: Pick<RunRequest, 'project' | 'settings' | 'pull' | 'offline'>,
+  tools: Pick<RunTools, 'store' | 'registry' | 'signal'> & { readonly emit: Emit },
+): { readonly preparation: Preparation; readonly blobs: BlobFetcher } {
+  const { project, settings, pull, offline } = request
+  const { store, registry, emit, signal } = tools
+  const blobs = new BlobFetcher(store, registry, emit)
+  const images = new Images({ store, registry, blobs, options: { pull, offline }, emit, signal })
+  const contexts = new Contexts({
+    ...{ store, client: registry.client, offline, emit, signal, env: process.env },
+    exclude: settings.exclude,
+    secret: id => secretOf(settings.steps, id),
+  })
+  return { preparation: new Preparation({ project, settings, images, contexts }), blobs }
+}
+
+/** BuildKit's argument that keeps .git of a context. */
+function withGitDir(location: Location, args: Readonly<Record<string, string>>): Location {
+  const keep = /^(?:1|t|true)$/i.test(args['BUILDKIT_CONTEXT_KEEP_GIT_DIR'] ?? '')
+  return location.kind === 'git' && keep ? { ...location, git: { ...location.git, keepGitDir: true } } : location
+}
+
+/** Whether a named context stands for a stage or an image of this name, for some platform. */
+export function isNamedContext({ buildContexts }: Pick<Service, 'buildContexts'>, name: string): boolean {
+  const names = Object.keys(buildContexts).map(key => key.replace(/::.*$/s, ''))
+  return contextNames(name).some(one => names.includes(one))
 }
 
 /** Says that an image is not of its platform, with the reason that the project gives (platform-exception). */
@@ -357,33 +370,10 @@ export function buildArguments(
 ): Readonly<Record<string, string>> {
   const all = {
     ...service.args,
-    ...(epoch === undefined ? {} : { SOURCE_DATE_EPOCH: String(epoch) }),
+    ...(epoch === undefined ? {} : { SOURCE_DATE_EPOCH: epoch }),
     ...args,
   }
   return withProxies(all, proxies)
-}
-
-/** What a Dockerfile holds, on standard input or in its file. Throws DOCKERFILE_INVALID. */
-export function dockerfileBytes(path: string, { dockerfiles }: Pick<CellSettings, 'dockerfiles'>): Uint8Array {
-  return dockerfiles.get(path) ?? readDockerfileBytes(path)
-}
-
-const MAX_DOCKERFILE = 16 * 1024 * 1024
-
-function readDockerfileBytes(path: string): Uint8Array {
-  const read = readRegularFile(path, MAX_DOCKERFILE)
-  if (typeof read === 'object') return read
-  if (read === undefined)
-    throw new ArchimageError('DOCKERFILE_INVALID', `there is no Dockerfile at ${path}`, {
-      hint: 'name it with -f, or in archimage.yaml: dockerfile',
-    })
-  throw new ArchimageError('DOCKERFILE_INVALID', `${path} ${read}, so it is no Dockerfile`)
-}
-
-/** As people know the file: relative to where the project is, when it is below. */
-export function shortPath(path: string, root: string): string {
-  const short = relative(root, path)
-  return short === '' || short.startsWith('..') ? path : short
 }
 
 /** The policy for times: SOURCE_DATE_EPOCH wins; `commit` without a commit is an error, never silently something else. */

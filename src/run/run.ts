@@ -17,7 +17,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { storeTransport } from '../transports/store.ts'
 import { verifyImage } from '../verify/verify.ts'
-import { BlobFetcher, withSources } from './blobs.ts'
+import { type BlobFetcher, withSources } from './blobs.ts'
 import type {
   CellResult,
   CellState,
@@ -30,12 +30,10 @@ import type {
 } from './events.ts'
 import { toFailure } from './failure.ts'
 import { RunFindings } from './findings.ts'
-import { Images } from './images.ts'
-import { type CellSettings, Preparation, type Prepared } from './prepare.ts'
+import { type CellSettings, openPreparation, type Preparation, type Prepared } from './prepare.ts'
 import type { Publication, TagWish } from './publication.ts'
 import { type Published, publish } from './publish.ts'
 import { type CellRecord, knownImage, type LastBuild, lastBuild, recordImage, recordLast } from './records.ts'
-import { Remotes } from './remotes.ts'
 
 export interface RunRequest {
   readonly project: Project
@@ -134,31 +132,11 @@ class Run {
       tools.emit(event)
     }
     this.tools = { ...tools, emit }
-    this.blobs = new BlobFetcher(tools.store, tools.registry, emit)
-    const images = new Images({
-      store: tools.store,
-      registry: tools.registry,
-      blobs: this.blobs,
-      options: { pull: request.pull, offline: request.offline },
-      emit,
-      signal: this.signal,
-    })
     this.engines = new Engines(request.engine, this.signal, engineLoader(request.noSteps))
     this.jobs = request.jobs ?? Math.max(4, availableParallelism())
-    this.preparation = new Preparation({
-      project: request.project,
-      settings: request.settings,
-      images,
-      remotes: new Remotes({
-        store: tools.store,
-        client: tools.registry.client,
-        offline: request.offline,
-        emit,
-        signal: this.signal,
-        env: process.env,
-      }),
-      store: tools.store,
-    })
+    const { preparation, blobs } = openPreparation(request, { ...tools, emit, signal: this.signal })
+    this.preparation = preparation
+    this.blobs = blobs
   }
 
   /** What the result says of RUN steps. */
@@ -176,6 +154,7 @@ class Run {
   async run(): Promise<RunOutcome> {
     const { request, tools, jobs } = this
     const { project } = request
+    await this.preparation.open(request.services)
     const graph = planGraph(request, this.preparation)
     for (const message of [...project.warnings, ...graph.warnings]) tools.emit({ type: 'warning', message })
     const cells = graph.cells.map(({ service, platform }) => ({

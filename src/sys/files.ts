@@ -102,7 +102,7 @@ export function makeDir(path: string, mode = 0o755): void {
  * A regular file of at most `limit` bytes; undefined when it is not there. A fifo or a device in its place is not waited
  * for: the answer is why it cannot be read, to be put behind its name.
  */
-export function readRegularFile(path: string, limit: number): Buffer | string | undefined {
+export function readRegularFile(path: string | Buffer, limit: number): Buffer | string | undefined {
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))

@@ -4,6 +4,7 @@ import { type BuildKit, peerOrThrow, run } from '../peers/index.ts'
 import type { Case } from './case.ts'
 import { Context } from './context.ts'
 import { type Image, layoutOfArchive, readImages } from './image.ts'
+import type { Layout } from './site.ts'
 
 /** What a builder made of a case: images by platform, or its refusal. */
 export type Result =
@@ -49,6 +50,7 @@ const LIMIT = 60_000
 export async function buildWithBuildKit(
   { case: one, folder, contexts, context }: Prepared,
   buildkit: BuildKit,
+  layout: Layout,
 ): Promise<Result> {
   const out = join(folder, 'buildkit.tar')
   const opts = [
@@ -60,7 +62,10 @@ export async function buildWithBuildKit(
     ...(one.file === undefined ? [] : [`filename=${one.file}`]),
     // Else the frontend looks for it in the remote context.
     ...(context !== undefined && one.dockerfile !== '' ? ['dockerfilekey=dockerfile'] : []),
-    ...Object.entries(contexts).map(([name, at]) => `context:${name}=${isRemote(at) ? at : `local:${name}`}`),
+    ...Object.entries(contexts).map(
+      ([name, at]) =>
+        `context:${name}=${isRemote(at) ? at.replace(/^oci-layout:.*/, `oci-layout://layout@${layout.digest}`) : `local:${name}`}`,
+    ),
   ]
   const folders = Object.fromEntries(Object.entries(contexts).filter(([, at]) => !isRemote(at)))
   const locals = { context: join(folder, 'context'), dockerfile: join(folder, 'dockerfile'), ...folders }
@@ -74,6 +79,9 @@ export async function buildWithBuildKit(
       '--frontend=dockerfile.v0',
       `--output=type=oci,dest=${out}`,
       ...opts.flatMap(opt => ['--opt', opt]),
+      ...(Object.values(contexts).some(at => at.startsWith('oci-layout:'))
+        ? ['--oci-layout', `layout=${layout.folder}`]
+        : []),
       ...Object.entries(locals).flatMap(([name, path]) => ['--local', `${name}=${path}`]),
     ],
     { timeout: LIMIT },

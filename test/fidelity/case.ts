@@ -2,7 +2,7 @@ import type { Context } from './context.ts'
 
 /**
  * One Dockerfile that both builders get. `REG/` in it stands for the registry that holds the bases, `WEB/` for the web server
- * and `COMMIT(name)` for a commit of site.ts.
+ * and `COMMIT(name)` for a commit of site.ts, `LAYOUT` for its OCI layout.
  */
 export interface Case {
   readonly name: string

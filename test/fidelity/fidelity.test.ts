@@ -10,10 +10,12 @@ import { buildWithArchimage, buildWithBuildKit, prepare, type Result } from './b
 import type { Case } from './case.ts'
 import { add, heredocs } from './cases/add.ts'
 import { config } from './cases/config.ts'
+import { contexts } from './cases/contexts.ts'
 import { copy } from './cases/copy.ts'
 import { flags } from './cases/flags.ts'
 import { ignore } from './cases/ignore.ts'
 import { language } from './cases/language.ts'
+import { named } from './cases/named.ts'
 import { platforms } from './cases/platforms.ts'
 import { remote } from './cases/remote.ts'
 import { stages } from './cases/stages.ts'
@@ -26,6 +28,8 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
   'flags of COPY and ADD': flags,
   ADD: add,
   'remote sources': remote,
+  contexts,
+  'named contexts': named,
   heredocs,
   stages,
   config,
@@ -64,7 +68,7 @@ async function work(queue: Case[]): Promise<void> {
       mkdirSync(own)
       const prepared = prepare(one, own, fill)
       const [theirs, ours] = await Promise.all([
-        buildWithBuildKit(prepared, buildkit!),
+        buildWithBuildKit(prepared, buildkit!, site!.layout),
         buildWithArchimage(prepared, command, { ARCHIMAGE_HOME: join(folder, 'home'), SOURCE_DATE_EPOCH: undefined }),
       ])
       outcome.resolve({ buildkit: theirs, ours })
@@ -80,6 +84,7 @@ function fill(text: string): string {
   return text
     .replaceAll('REG/', `${registry!.address}/`)
     .replaceAll('WEB/', `${site!.url}/`)
+    .replaceAll('LAYOUT', site!.layout.folder)
     .replaceAll(/COMMIT\(([\w-]+)\)/g, (_, name: string) => site!.commits.get(name)!)
 }
 
@@ -95,8 +100,8 @@ beforeAll(async () => {
   // Hundreds of starts: the executable saves half a minute of them.
   if (ONLY === '') command = [await compiled()]
   registry = await startRegistry({ port: 0 })
-  site = await startSite(folder)
   await pushBases(registry.address, `${registry.address}/base:1`)
+  site = await startSite(folder, registry.address)
   buildkit = await startBuildKit({ registries: [registry.address] })
   const queue = Object.entries(GROUPS).flatMap(([group, cases]) => cases.filter(one => isWanted(group, one)))
   for (let i = 0; i < PARALLEL; i++) void work(queue)

@@ -1,14 +1,24 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Repositories } from '../remote/repositories.ts'
 import { startWeb, type Web } from '../remote/web.ts'
 import { dir, file, hard, link } from './bases.ts'
 import { type Compressor, compressors } from './compress.ts'
+import { sha256 } from './push.ts'
 import { type Entry, writeTar } from './tar.ts'
 
-/** The web server that cases take files, archives and repositories from. */
+/** The web server that cases take files, archives and repositories from, and an OCI layout. */
 export interface Site extends Pick<Web, 'url' | 'stop'> {
   /** Commits by name. */
   readonly commits: ReadonlyMap<string, string>
+  readonly layout: Layout
+}
+
+/** An OCI layout on the disk with the image that base:1 names in the registry. */
+export interface Layout {
+  readonly folder: string
+  /** Of the index in it. */
+  readonly digest: string
 }
 
 const MODIFIED = { 'last-modified': 'Tue, 14 Nov 2023 22:13:20 GMT' }
@@ -19,7 +29,7 @@ const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex'
 export const archive: readonly Entry[] = [
   dir('.', 0o700, { uid: 3, gid: 4 }),
   file('Dockerfile', 'FROM scratch\nCOPY . /all/\nCOPY top/one top/link /some/\n'),
-  file('other.Dockerfile', 'FROM scratch\nCOPY --from=0 / /\nFROM scratch\nCOPY top/*e /x/\n'),
+  file('other.Dockerfile', 'FROM scratch AS one\nCOPY top /\nFROM scratch\nCOPY --from=one / /\nCOPY top/*e /x/\n'),
   file('sub/Dockerfile.sub', 'FROM scratch\nCOPY --parents sub/./Dockerfile.sub top/**/x /p/\nADD inner.tar /i/\n'),
   file('.dockerignore', 'top\n'),
   dir('top', 0o2750, APP),
@@ -38,7 +48,7 @@ export const archive: readonly Entry[] = [
 ]
 
 /** Everything that the cases of cases/remote.ts name. */
-export async function startSite(folder: string): Promise<Site> {
+export async function startSite(folder: string, registry: string): Promise<Site> {
   const repositories = new Repositories(join(folder, 'git'))
   const commits = makeRepositories(repositories)
   const web = await startWeb({ repositories: repositories.folder })
@@ -58,7 +68,8 @@ export async function startSite(folder: string): Promise<Site> {
   page('/files.tar', writeTar([dir('d', 0o750, APP), file('d/f', 'f\n', 0o640, APP), link('l', 'd/f')]))
   page('/Dockerfile', 'FROM scratch\nCOPY context /the-dockerfile\nADD context /added/\n')
   page('/text.gz', compressors.gzip(Buffer.from('no archive\n'.repeat(100))))
-  return { url: web.url, stop: () => web.stop(), commits }
+  const layout = await copyToLayout(registry, join(folder, 'layout'))
+  return { url: web.url, stop: () => web.stop(), commits, layout }
 }
 
 function makeRepositories(repositories: Repositories): Map<string, string> {
@@ -89,4 +100,35 @@ function makeRepositories(repositories: Repositories): Map<string, string> {
   repositories.submodule('with-modules', 'lib', '../library.git', commits.get('library')!)
   commits.set('with-modules', repositories.record('with-modules'))
   return commits
+}
+
+interface Json {
+  readonly manifests?: readonly { readonly digest: string }[]
+  readonly config?: { readonly digest: string }
+  readonly layers?: readonly { readonly digest: string }[]
+}
+
+/** As a program would that is none of ours: over HTTP, blob by blob. */
+async function copyToLayout(registry: string, folder: string): Promise<Layout> {
+  const blobs = join(folder, 'blobs/sha256')
+  mkdirSync(blobs, { recursive: true })
+  const get = async (kind: string, reference: string): Promise<Buffer> => {
+    const accept = ['index', 'manifest'].map(one => `application/vnd.oci.image.${one}.v1+json`).join()
+    const answer = await fetch(`http://${registry}/v2/base/${kind}/${reference}`, { headers: { accept } })
+    const bytes = Buffer.from(await answer.arrayBuffer())
+    writeFileSync(join(blobs, sha256(bytes).slice(7)), bytes)
+    return bytes
+  }
+  const index = await get('manifests', '1')
+  for (const { digest } of (JSON.parse(String(index)) as Json).manifests ?? []) {
+    const { config, layers = [] } = JSON.parse(String(await get('manifests', digest))) as Json
+    for (const blob of [config!, ...layers]) await get('blobs', blob.digest)
+  }
+  const digest = sha256(index)
+  const type = 'application/vnd.oci.image.index.v1+json'
+  const named = { 'org.opencontainers.image.ref.name': 'one' }
+  const manifests = [{ mediaType: type, digest, size: index.length, annotations: named }]
+  writeFileSync(join(folder, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
+  writeFileSync(join(folder, 'index.json'), JSON.stringify({ schemaVersion: 2, mediaType: type, manifests }))
+  return { folder, digest }
 }

@@ -19,7 +19,7 @@ export interface Ended {
 export interface Options {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string | undefined>>
-  readonly input?: string
+  readonly input?: string | Uint8Array
   /** Milliseconds after which the process is killed and the call rejects. */
   readonly timeout?: number
 }

@@ -97,7 +97,12 @@ describe('usage and configuration: exit code 2', () => {
 
   test('paths that are none, and too many of them', async () => {
     expectClear(await sandbox.run(['build', './nowhere'], { cwd: good }), 2, 'nowhere', 'does not exist')
-    expectClear(await sandbox.run(['build', './src/api/Dockerfile'], { cwd: good }), 2, 'is not a folder', '-f')
+    expectClear(
+      await sandbox.run(['build', './src/api/Dockerfile'], { cwd: good }),
+      2,
+      'is neither a folder nor an archive',
+      '-f',
+    )
     expectClear(await sandbox.run(['build', './src/api', './src/web'], { cwd: good }), 2, 'one path')
     expectClear(await sandbox.run(['build', '-t', 'UPPER:1', './src/api'], { cwd: good }), 2, 'lower case')
     expectClear(await sandbox.run(['build', '-f', 'nowhere', './src/api'], { cwd: good }), 2, 'nowhere')

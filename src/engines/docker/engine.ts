@@ -103,7 +103,7 @@ class DockerEngine implements Engine {
       },
       { syntax: this.#wantsSyntax(), platforms: false },
     )
-    const workspace = openWorkspace(cell, rewritten.text, tools.store.scratch())
+    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), tools)
     try {
       layout?.write(join(workspace.root, 'layout'))
       const contexts = [

@@ -1,14 +1,18 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import type { Entry } from '../../layer/entry.ts'
 import { indexLayer, type LayerIndex, type LayerRecord } from '../../layer/index.ts'
+import { Tree } from '../../layer/tree.ts'
+import type { FileBytes } from '../../layer/write.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { OCI } from '../../oci/media-types.ts'
 import type { SourceMatch } from '../../plan/sources.ts'
+import type { Store } from '../../store/store.ts'
 import { decompress, sniffCompression } from '../../sys/compress.ts'
 import { isZero, readHeader } from '../../tar/header.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
-import type { BuildTools } from '../engine.ts'
 import { BLOB, knownIndex, type LayerBlob, putIndex } from './base.ts'
+import { Change } from './change.ts'
+import { unpackInto } from './copy.ts'
 
 /** Record kind: the diff ID of an archive of the context by its digest; empty when the file is no archive. */
 const ARCHIVE = 'archive'
@@ -24,34 +28,54 @@ export interface ArchiveEntry {
   readonly inode?: LayerRecord['inode']
 }
 
+/** What reading archives needs. */
+export interface ArchiveTools {
+  readonly store: Store
+  readonly signal: AbortSignal
+  /** Reads files that are in a layer, or in another archive. */
+  readonly open: (entry: Entry) => FileBytes | Promise<FileBytes>
+}
+
 /**
  * The entries of a file that ADD unpacks: a tar, plain or compressed with gzip, bzip2, xz or zstd, told by its content as
  * docker does. Undefined for any other file. The uncompressed tar is kept in the store's cache.
  */
 export async function archiveEntries(
-  match: SourceMatch,
-  tools: BuildTools,
+  { path, entry }: Pick<SourceMatch, 'path' | 'entry'>,
+  tools: ArchiveTools,
 ): Promise<readonly ArchiveEntry[] | undefined> {
-  const { entry } = match
-  if (entry.type !== 'file' || entry.content?.kind !== 'host' || entry.digest === undefined) return undefined
+  if (entry.type !== 'file' || entry.digest === undefined) return undefined
   const { store } = tools
   const known = store.records.get<{ diffId?: Digest }>(ARCHIVE, entry.digest)
   if (known && known.diffId === undefined) return undefined
-  const stored =
-    known?.diffId !== undefined && store.tar(known.diffId) ? knownIndex(store, known.diffId, ARCHIVE_INDEX) : undefined
-  const index = stored ?? (await unpack(match, entry.content.path, tools))
+  const there = known?.diffId !== undefined && (store.has(known.diffId) || store.tar(known.diffId) !== undefined)
+  const stored = there ? knownIndex(store, known.diffId!, ARCHIVE_INDEX) : undefined
+  const index = stored ?? (await unpack(path, entry, tools))
   store.records.put(ARCHIVE, entry.digest, index ? { diffId: index.diffId } : {})
   return index?.entries
 }
 
-async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildTools): Promise<LayerIndex | undefined> {
+/** The tree that unpacking an archive into nothing makes. */
+export async function archiveTree(
+  file: Pick<SourceMatch, 'path' | 'entry'>,
+  tools: ArchiveTools,
+): Promise<Tree | undefined> {
+  const entries = await archiveEntries(file, tools)
+  if (entries === undefined) return undefined
+  const change = new Change(new Tree())
+  unpackInto(change, '', entries, undefined, file.entry.digest!)
+  return change.tree
+}
+
+async function unpack(path: string, entry: Entry, tools: ArchiveTools): Promise<LayerIndex | undefined> {
   const { store, signal } = tools
-  const name = typeof path === 'string' ? fsPath(path) : path
-  const format = sniffCompression(firstBytes(name))
+  const chunks = await chunksOf(entry, tools)
+  const first = await chunks.next()
+  const format = sniffCompression(first.done ? new Uint8Array() : first.value)
   const tar = store.createTar()
   let started = false
   try {
-    const source = decompress(format, fileChunks(name), { name: match.path, limit: MAX_TAR, signal })
+    const source = decompress(format, withFirst(first, chunks), { name: path, limit: MAX_TAR, signal })
     const checked = async function* (): AsyncGenerator<Uint8Array> {
       let head = Buffer.alloc(0)
       for await (const chunk of source) {
@@ -67,8 +91,10 @@ async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildToo
         yield head
       }
     }
-    const index = await indexLayer(checked(), { name: match.path, signal, whiteouts: false })
-    tar.commit()
+    const index = await indexLayer(checked(), { name: path, signal, whiteouts: false })
+    // A plain tar that is a blob already needs no copy.
+    if (store.has(index.diffId)) tar.abort()
+    else tar.commit()
     putIndex(store, index, ARCHIVE_INDEX)
     // A layer with the same bytes has a blob that can be fetched again.
     if (!store.records.get<LayerBlob>(BLOB, index.diffId))
@@ -82,18 +108,32 @@ async function unpack(match: SourceMatch, path: string | Buffer, tools: BuildToo
   }
 }
 
-function isTar(head: Buffer): boolean {
-  return !isZero(head, 0) && typeof readHeader(head, 0) !== 'string'
+async function chunksOf({ content, ...entry }: Entry, tools: ArchiveTools): Promise<AsyncIterator<Uint8Array>> {
+  if (content?.kind === 'host') {
+    const { path } = content
+    return asyncIterator(fileChunks(typeof path === 'string' ? fsPath(path) : path))
+  }
+  const bytes = await tools.open({ ...entry, ...(content ? { content } : {}) })
+  return bytes instanceof Uint8Array ? asyncIterator([bytes]) : bytes[Symbol.asyncIterator]()
 }
 
-function firstBytes(path: string | Buffer): Buffer {
-  const fd = openSync(path, 'r')
+async function* withFirst(
+  first: IteratorResult<Uint8Array>,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   try {
-    const head = Buffer.alloc(512)
-    return head.subarray(0, readSync(fd, head, 0, 512, 0))
+    for (let next = first; !next.done; next = await rest.next()) yield next.value
   } finally {
-    closeSync(fd)
+    await rest.return?.()
   }
+}
+
+async function* asyncIterator(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* chunks
+}
+
+function isTar(head: Buffer): boolean {
+  return !isZero(head, 0) && typeof readHeader(head, 0) !== 'string'
 }
 
 function* fileChunks(path: string | Buffer): Generator<Uint8Array> {

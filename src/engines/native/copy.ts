@@ -94,7 +94,7 @@ function blocked(dest: string, why: string): ArchimageError {
  * of the archive, existing things replaced, links followed inside `dest`. `serial` tells the files apart that get several
  * names here.
  */
-function unpackInto(
+export function unpackInto(
   change: Change,
   dest: string,
   entries: readonly ArchiveEntry[],

@@ -13,7 +13,7 @@ import { findIn } from '../../plan/context-view.ts'
 import { CREATED } from '../../plan/lower.ts'
 import type { CopyOp, LoweredStage, Op, RunMount, RunOp } from '../../plan/lowered.ts'
 import { placedAt } from '../../plan/placed.ts'
-import type { SourceTree } from '../../plan/source-tree.ts'
+import { treeSource } from '../../plan/source-tree.ts'
 import { findSources, type SourceMatch } from '../../plan/sources.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import type { BuildTools, Cell, Engine, Problem } from '../engine.ts'
@@ -298,7 +298,7 @@ class NativeBuild {
   private async archives(matches: readonly SourceMatch[]): Promise<Map<SourceMatch, readonly ArchiveEntry[]>> {
     const out = new Map<SourceMatch, readonly ArchiveEntry[]>()
     for (const match of matches) {
-      const entries = await archiveEntries(match, this.tools)
+      const entries = await archiveEntries(match, { ...this.tools, open: entry => this.content.open(entry) })
       if (entries) out.set(match, entries)
     }
     return out
@@ -385,17 +385,6 @@ class NativeBuild {
 
   private warn(message: string): void {
     this.tools.emit({ type: 'warning', message, cell: this.name })
-  }
-}
-
-function treeSource(tree: Tree, name: string): SourceTree {
-  return {
-    name,
-    lookup: path => (path === '' ? tree.root : tree.lookup(path)),
-    list: path => tree.list(path),
-    digest: path => {
-      throw new Error(`/${path} in ${name} has no digest`)
-    },
   }
 }
 

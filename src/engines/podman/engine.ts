@@ -70,7 +70,7 @@ class PodmanEngine implements Engine {
       // After a FROM with a platform buildah 1.28 takes that one for the others as well.
       { syntax: false, platforms: true },
     )
-    const workspace = openWorkspace(cell, rewritten.text, tools.store.scratch())
+    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), tools)
     try {
       const contexts = directories.map((path, i) => `archimage-folder-${i}=${workspace.directories.get(path)!}`)
       return await this.#run(cell, rewritten, workspace, contexts, tools)

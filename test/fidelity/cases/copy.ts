@@ -161,7 +161,8 @@ export const copy: readonly Case[] = [
   copies('a wildcard that matches nothing', 'COPY nothing* /1/\nCOPY *.nope a.txt /2/', globbed),
   copies('double star is one star', 'COPY ** /1/\nCOPY y/**/w.txt /2/', globbed),
   refuses('a malformed pattern', 'COPY [a /1/', globbed),
-  copies('a malformed pattern in a stage', 'COPY --from=REG/base:1 /etc/[a /1/\nCOPY a.txt /', globbed),
+  refuses('a malformed pattern in an image', 'FROM scratch\nCOPY --from=REG/base:1 /etc/[a /1/', globbed),
+  refuses('a malformed pattern in a stage', 'COPY a.txt /\nFROM scratch\nCOPY --from=0 /[a /1/', globbed),
   copies('a wildcard behind a link', 'COPY to-d/* /x/'),
   copies('a wildcard meets links', 'COPY to-* /x/', c =>
     c.file('a').file('d/f').symlink('to-a', 'a').symlink('to-d', 'd'),

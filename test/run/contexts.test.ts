@@ -1,0 +1,238 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { canRun, requirePeers } from '../peers/require.ts'
+import { Repositories } from '../remote/repositories.ts'
+import { startWeb, type Web } from '../remote/web.ts'
+import { digests, Sandbox } from './command.ts'
+import { tarOf, untar } from './images.ts'
+
+const sandbox = new Sandbox('contexts')
+const git = requirePeers('git')
+let web: Web
+let repositories: Repositories
+
+const files = {
+  Dockerfile: 'FROM scratch\nCOPY a /x/\n',
+  a: 'from the archive',
+  'sub/Dockerfile': 'FROM scratch\nCOPY sub /y/\n',
+}
+const archive = tarOf(files)
+
+beforeAll(async () => {
+  repositories = new Repositories(join(sandbox.folder, 'git'))
+  web = await startWeb({ repositories: repositories.folder })
+  if (canRun('git')) repositories.create('app', { ...files, a: 'from git' })
+  writeFileSync(join(sandbox.folder, 'context.tar'), archive)
+  mkdirSync(join(sandbox.folder, 'empty'))
+})
+afterAll(async () => {
+  await web.stop()
+  await sandbox.dispose()
+})
+
+/** Files of the image, by path. */
+async function filesOf(
+  args: readonly string[],
+  options: Parameters<Sandbox['run']>[1] = {},
+): Promise<Record<string, string>> {
+  const out = join(sandbox.folder, `out-${Math.random().toString(36).slice(2)}.tar`)
+  await sandbox.must(['build', '-q', '-o', `type=tar,dest=${out}`, ...args], options)
+  return untar(readFileSync(out))
+}
+const refusal = async (args: readonly string[], options: Parameters<Sandbox['run']>[1] = {}): Promise<string> => {
+  const { code, stderr } = await sandbox.run(['build', ...args], options)
+  return `${code} ${stderr}`
+}
+
+describe('archives', () => {
+  test('on standard input, plain and compressed, and by path', async () => {
+    const wanted = { 'x/a': 'from the archive' }
+    expect(await filesOf(['-'], { input: archive })).toMatchObject(wanted)
+    expect(await filesOf(['-'], { input: gzipSync(archive) })).toMatchObject(wanted)
+    expect(await filesOf(['./context.tar'])).toMatchObject(wanted)
+    expect(await filesOf(['context.tar'])).toMatchObject(wanted)
+    expect(await filesOf(['-f', 'sub/Dockerfile', '-'], { input: archive })).toHaveProperty('y/Dockerfile')
+    const { stdout } = await sandbox.must(['build', '-q', './context.tar'])
+    expect(Object.keys(digests(stdout))).toEqual(['context'])
+  })
+
+  test('are read once: what did not change is not built again, however it is packed', async () => {
+    const state = async (input: Uint8Array) =>
+      (await sandbox.must(['build', '--progress', 'plain', '-'], { input })).stderr
+    await state(tarOf({ ...files, a: 'packed twice' }))
+    expect(await state(gzipSync(tarOf({ ...files, a: 'packed twice' })))).toContain('unchanged')
+    expect(await state(tarOf({ ...files, a: 'packed twice', unused: 'x' }))).toContain('unchanged')
+    expect(await state(tarOf({ ...files, a: 'another' }))).toContain('built')
+  })
+
+  test('that are hostile, cut or no archive are refused', async () => {
+    expect(await refusal(['-'], { input: tarOf({ '../out': 'x', ...files }) })).toContain('leaves the root')
+    expect(await refusal(['-'], { input: archive.subarray(0, 700) })).toContain('cut off')
+    expect(await refusal(['-'], { input: gzipSync(Buffer.from('text')) })).toContain('no archive')
+    expect(await refusal(['-f', 'none', '-'], { input: archive })).toContain('has no none')
+    expect(await refusal(['-'], { input: tarOf({ b: 'x' }) })).toContain('has no Dockerfile')
+    expect(await refusal(['./nothing.tar'])).toStartWith('2 ')
+    writeFileSync(join(sandbox.folder, 'text'), 'FROM scratch')
+    expect(await refusal(['./text'])).toContain('archimage build -f')
+    expect(existsSync(join(sandbox.folder, 'out'))).toBe(false)
+  })
+
+  test('and Dockerfiles from elsewhere', async () => {
+    const dockerfile = 'FROM scratch\nCOPY a /own/\n'
+    const wanted = { 'own/a': 'from the archive' }
+    expect(await filesOf(['-f', '-', './context.tar'], { input: dockerfile })).toMatchObject(wanted)
+    const path = join(sandbox.folder, 'own.Dockerfile')
+    writeFileSync(path, dockerfile)
+    expect(await filesOf(['-f', path, '-'], { input: archive })).toMatchObject(wanted)
+    web.pages.set('/Dockerfile', { body: dockerfile })
+    expect(await filesOf(['-f', `${web.url}/Dockerfile`, '-'], { input: archive })).toMatchObject(wanted)
+    expect(await refusal(['-f', '-', '-'], { input: archive })).toStartWith('2 ')
+    expect(await refusal(['-f', '-', '.'], { input: archive })).toContain('is an archive')
+    expect(await refusal(['-f', 'x', '-'], { input: dockerfile })).toContain('there are no files in it')
+  })
+
+  test('are named contexts too', async () => {
+    const input = 'FROM scratch\nCOPY --from=n a /z/\n'
+    expect(await filesOf(['--build-context', 'n=context.tar', '-f', '-', './empty'], { input })).toMatchObject({
+      'z/a': 'from the archive',
+    })
+  })
+})
+
+describe('URLs', () => {
+  test('of archives and of Dockerfiles; -f - goes with them', async () => {
+    web.pages.set('/app.tgz', { body: gzipSync(archive), etag: '"1"' })
+    expect(await filesOf([`${web.url}/app.tgz`])).toMatchObject({ 'x/a': 'from the archive' })
+    const { stdout } = await sandbox.must(['build', '-q', `${web.url}/app.tgz?token=x`.replace('?token=x', '')])
+    expect(Object.keys(digests(stdout))).toEqual(['app'])
+    web.pages.set('/only', { body: 'FROM scratch\nCOPY context /the-dockerfile\n' })
+    expect(Object.keys(await filesOf([`${web.url}/only`]))).toContain('the-dockerfile')
+    const input = 'FROM scratch\nCOPY sub /\n'
+    expect(Object.keys(await filesOf(['-f', '-', `${web.url}/app.tgz`], { input }))).toContain('Dockerfile')
+  })
+
+  test('cost one conditional request, and none with --offline', async () => {
+    web.pages.set('/again.tar', { body: archive, etag: '"1"' })
+    const url = `${web.url}/again.tar`
+    expect(await refusal(['--offline', url])).toStartWith('3 error: ')
+    await sandbox.must(['build', url])
+    web.asked.length = 0
+    expect((await sandbox.must(['build', url])).stderr).toContain('unchanged')
+    expect(web.asked.map(({ headers }) => headers['if-none-match'])).toEqual(['"1"'])
+    expect((await sandbox.must(['build', '--offline', url])).stderr).toContain('unchanged')
+    expect(web.asked).toHaveLength(1)
+    // The same content from elsewhere, and under another ETag, is the same image.
+    web.pages.set('/moved/again.tar', { body: archive, etag: '"2"' })
+    expect((await sandbox.must(['build', `${web.url}/moved/again.tar`])).stderr).toContain('unchanged')
+  })
+
+  test('take secrets, which stay out of what is said', async () => {
+    web.pages.set('/private.txt', { body: 'x', authorization: 'Bearer s3cr3t-token' })
+    const project = sandbox.project('private', { Dockerfile: `FROM scratch\nADD ${web.url}/private.txt /\n` })
+    const secret = 'id=HTTP_AUTH_TOKEN_127.0.0.1,env=TOKEN'
+    const options = { cwd: project, env: { TOKEN: 's3cr3t-token' } }
+    await sandbox.must(['build', '--secret', secret, '.'], options)
+    const wrong = await refusal(['--secret', secret, '.'], { cwd: project, env: { TOKEN: 's3cr3t-wrong' } })
+    expect(wrong).toContain('SOURCE_FAILED')
+    expect(wrong).toContain('Dockerfile:2')
+    expect(wrong).not.toContain('s3cr3t')
+  })
+})
+
+describe('repositories', () => {
+  git('as contexts, by branch and folder, with -f inside', async () => {
+    const url = `${web.url}/git/app.git`
+    expect(await filesOf([url])).toMatchObject({ 'x/a': 'from git' })
+    expect(await refusal([`${url}#main:sub`])).toContain('"sub" does not exist')
+    expect(await filesOf(['-f', 'sub/Dockerfile', `${url}#main`])).toHaveProperty('y/Dockerfile')
+    const { stdout } = await sandbox.must(['build', '-q', url])
+    expect(Object.keys(digests(stdout))).toEqual(['app'])
+  })
+
+  git('keep .git where it is wanted', async () => {
+    const input = 'FROM scratch\nCOPY . /x/\n'
+    const url = `${web.url}/git/app.git`
+    const names = async (...args: string[]) => Object.keys(await filesOf(['-f', '-', ...args], { input }))
+    expect(await names(url)).not.toContain('x/.git/HEAD')
+    expect(await names(`${url}?keep-git-dir=1`)).toContain('x/.git/HEAD')
+    expect(await names('--build-arg', 'BUILDKIT_CONTEXT_KEEP_GIT_DIR=1', url)).toContain('x/.git/HEAD')
+  })
+
+  git('a folder of that name counts before github.com', async () => {
+    const folder = sandbox.project('github.com/team/app', { Dockerfile: 'FROM scratch\nCOPY a /here/\n', a: 'local' })
+    expect(folder).toEndWith('app')
+    expect(await filesOf(['github.com/team/app'])).toMatchObject({ 'here/a': 'local' })
+  })
+
+  git('refs that could be options, and protocols that run programs, are refused', async () => {
+    for (const [path, why] of [
+      [`${web.url}/git/app.git#--upload-pack=touch`, 'no branch'],
+      ['ssh://-oProxyCommand=touch/x.git', 'like an option'],
+      ['ext::sh -c touch', 'no context that archimage can read'],
+      ['file:///srv/app.git', 'no context that archimage can read'],
+    ] as const)
+      expect(await refusal([path])).toContain(why)
+  })
+
+  git('links in them lead nowhere outside', async () => {
+    repositories.create('links', { Dockerfile: 'FROM scratch\nCOPY out /x\n', out: { link: '/etc/passwd' } })
+    expect(await refusal([`${web.url}/git/links.git`])).toContain('NOT_FOUND')
+  })
+})
+
+describe('in a project', () => {
+  git('named contexts of every kind', async () => {
+    web.pages.set('/named.txt', { body: 'from the web' })
+    const project = sandbox.project('named', {
+      'archimage.yaml': [
+        'services:',
+        '  api:',
+        '    build-contexts:',
+        `      web: ${web.url}/named.txt`,
+        `      repo: ${web.url}/git/app.git`,
+        '      folder: assets',
+        '      archive: files.tar',
+        '      lib: service:lib',
+      ].join('\n'),
+      'assets/b': 'from a folder',
+      'files.tar': archive,
+      'src/lib/Dockerfile': 'FROM scratch\nCOPY Dockerfile /lib\n',
+      'src/api/Dockerfile': [
+        'FROM scratch',
+        'COPY --from=web context /web',
+        'COPY --from=repo a /repo',
+        'COPY --from=folder b /folder',
+        'COPY --from=archive a /archive',
+        'COPY --from=lib lib /lib',
+      ].join('\n'),
+    })
+    const out = join(sandbox.folder, 'named.tar')
+    await sandbox.must(['build', 'api', '-o', `type=tar,dest=${out}`], { cwd: project })
+    expect(untar(readFileSync(out))).toMatchObject({
+      web: 'from the web',
+      repo: 'from git',
+      folder: 'from a folder',
+      archive: 'from the archive',
+    })
+    expect((await sandbox.must(['plan', 'api'], { cwd: project })).stdout).toContain('unchanged')
+  })
+
+  test('an OCI layout as named context, and what is wrong with others', async () => {
+    const layout = join(sandbox.folder, 'layout')
+    const base = sandbox.project('base', { Dockerfile: 'FROM scratch\nENV OF=layout\nCOPY Dockerfile /base\n' })
+    await sandbox.must(['build', '-t', 'base:1', '-o', `type=oci,tar=false,dest=${layout}`, '.'], { cwd: base })
+    const input = 'FROM base\nCOPY --from=other /base /copied\n'
+    const args = ['-f', '-', '--build-context', 'base=oci-layout://layout', './empty']
+    const both = [...args, '--build-context', 'other=oci-layout://layout:1']
+    expect(Object.keys(await filesOf(both, { input }))).toEqual(expect.arrayContaining(['base', 'copied']))
+    const other = (value: string) => refusal([...args, '--build-context', `other=${value}`], { input })
+    expect(await other('oci-layout://layout:2')).toMatch(/NOT_FOUND|unchanged|built/)
+    expect(await other('oci-layout://empty')).toContain('no OCI layout')
+    expect(await other(`oci-layout://layout@sha256:${'0'.repeat(64)}`)).toContain('has no blob')
+    expect(await other('ftp://x/y')).toContain('no context that archimage can read')
+    symlinkSync('/etc/hostname', join(layout, 'blobs/sha256', '1'.repeat(64)))
+    expect(await other(`oci-layout://layout@sha256:${'1'.repeat(64)}`)).toContain('DIGEST_MISMATCH')
+  })
+})
