@@ -39,6 +39,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'show and prune what the store keeps: cache du, cache prune',
     load: () => import('./cache.ts'),
   },
+  doctor: {
+    group: 'machine',
+    about: 'say what archimage can do on this machine, and what to do about the rest',
+    load: () => import('./doctor.ts'),
+  },
   login: { group: 'machine', about: 'keep credentials for a registry', load: () => import('./login.ts') },
   logout: { group: 'machine', about: 'forget credentials for a registry', load: () => import('./logout.ts') },
   version: { group: 'machine', about: 'print the version', load: () => import('./print-version.ts') },
@@ -67,6 +72,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'put what was built for each platform under one tag per service',
     load: () => import('./words.ts'),
   },
+  'diagnose-multiarch': {
+    group: 'scripts',
+    about: 'say what archimage can do on this machine: doctor',
+    load: () => import('./doctor.ts'),
+  },
 }
 
 /** Words of the design that have no command behind them yet: said plainly, never "unknown". */
@@ -76,12 +86,10 @@ const LATER: Readonly<Record<string, string>> = {
   copy: 'skopeo copy --all does it meanwhile',
   export: 'archimage build -o type=oci,dest=FILE writes all platforms of a service to one archive',
   load: 'docker load and podman load take what archimage build -o type=docker,dest=FILE writes',
-  doctor: 'errors name what is missing and what to do about it',
   emulators: 'images without RUN need no emulator',
   completion: 'archimage help lists the commands',
   'init-env':
     'nothing has to be prepared: archimage build needs no builder, no daemon and no emulator for images without RUN',
-  'diagnose-multiarch': 'archimage verify and archimage plan say what is missing and why',
 }
 
 const GROUPS = [
