@@ -67,7 +67,8 @@ export class Records {
     const row = this.#with(false, db =>
       db.get<Row>('SELECT kind, key, value, sum, used FROM records WHERE kind = ? AND key = ?', kind, key),
     )
-    if (row === undefined || !isWhole(row)) return undefined
+    // A page in the wrong place may hold a whole record, of another name.
+    if (row === undefined || row.kind !== kind || row.key !== key || !isWhole(row)) return undefined
     if (row.used < today() && !this.#touched.has(id)) {
       this.#touched.set(id, { kind, key })
       this.#later()
