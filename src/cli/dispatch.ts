@@ -44,6 +44,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'say what archimage can do on this machine, and what to do about the rest',
     load: () => import('./doctor.ts'),
   },
+  emulators: {
+    group: 'machine',
+    about: 'show and register what runs foreign platforms: ls, install, uninstall',
+    load: () => import('./emulators.ts'),
+  },
   login: { group: 'machine', about: 'keep credentials for a registry', load: () => import('./login.ts') },
   logout: { group: 'machine', about: 'forget credentials for a registry', load: () => import('./logout.ts') },
   version: { group: 'machine', about: 'print the version', load: () => import('./print-version.ts') },
@@ -86,7 +91,6 @@ const LATER: Readonly<Record<string, string>> = {
   copy: 'skopeo copy --all does it meanwhile',
   export: 'archimage build -o type=oci,dest=FILE writes all platforms of a service to one archive',
   load: 'docker load and podman load take what archimage build -o type=docker,dest=FILE writes',
-  emulators: 'images without RUN need no emulator',
   completion: 'archimage help lists the commands',
   'init-env':
     'nothing has to be prepared: archimage build needs no builder, no daemon and no emulator for images without RUN',

@@ -53,6 +53,8 @@ export const CODES = {
   SANDBOX_FAILED: { exit: 3, about: 'a step could not be started' },
   TOOL_MISSING: { exit: 3, about: 'a program that is needed is not installed' },
   ENGINE_MISSING: { exit: 3, about: 'no engine here can do this' },
+  EMULATOR_MISSING: { exit: 3, about: 'nothing here runs programs of a platform that was asked for' },
+  EMULATOR_BROKEN: { exit: 3, about: 'an emulator is registered, but does not run programs inside images' },
   DAEMON: { exit: 3, about: 'docker or podman could not be asked' },
   PORT_IN_USE: { exit: 3, about: 'an address is taken' },
   CANCELLED: { exit: 130, about: 'interrupted' },

@@ -19,6 +19,7 @@ export const NAMES = {
   mounts: 'mounts',
   binaries: 'cache',
   knownHosts: 'known_hosts',
+  emulators: 'emulators',
   database: 'archimage.db',
   lease: 'lock',
   indexLock: 'index.lock',

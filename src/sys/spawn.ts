@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { builtin } from './builtin.ts'
 
 export interface Finished {
@@ -43,7 +44,7 @@ export function runProgram(command: string, args: readonly string[], options: Ru
     child.on('error', reject)
     child.on('close', (code, signal) =>
       resolve({
-        code: code ?? (signal === 'SIGKILL' ? 137 : 143),
+        code: code ?? 128 + constants.signals[signal!],
         stdout: Buffer.concat(stdout),
         stderr: Buffer.concat(stderr),
       }),
