@@ -9,7 +9,9 @@ const parse = (text: string): Dockerfile => parseDockerfile(text, 'Dockerfile')
 const options: StageOptions = { baseOf: stage => stage.from.image }
 const reach = (text: string, target?: string, more: Partial<StageOptions> = {}): readonly number[] => {
   const dockerfile = parse(text)
-  return reachableStages(dockerfile, targetStage(dockerfile, target), { ...options, ...more }).map(({ index }) => index)
+  return reachableStages(dockerfile, targetStage(dockerfile, target), { ...options, ...more }).map(
+    ({ stage }) => stage.index,
+  )
 }
 
 describe('a target', () => {
@@ -28,7 +30,7 @@ describe('a target', () => {
       targetStage(file, 'bsae')
       expect.unreachable()
     } catch (error) {
-      expect(error).toMatchObject({ code: 'USAGE', hint: 'did you mean "base"?' })
+      expect(error).toMatchObject({ code: 'DOCKERFILE_INVALID', hint: 'did you mean "base"?' })
     }
     expect(() => targetStage(file, '4')).toThrow(ArchimageError)
   })

@@ -13,6 +13,12 @@ export interface StageOptions {
   readonly triggersOf?: (stage: Stage) => readonly Instruction[]
 }
 
+/** A stage that is needed, and the instructions that run in it: triggers of its base, then its own; none for a named context. */
+export interface NeededStage {
+  readonly stage: Stage
+  readonly instructions: readonly Instruction[]
+}
+
 /** A stage by name (in any case; of several the last), by the digits of its index, or by its index. */
 export function findStage(dockerfile: Dockerfile, nameOrIndex: string | number): Stage | undefined {
   if (typeof nameOrIndex === 'number') return dockerfile.stages[nameOrIndex]
@@ -26,13 +32,13 @@ export function stageNamed(dockerfile: Dockerfile, name: string): Stage | undefi
   return dockerfile.stages.findLast(stage => stage.name === lower)
 }
 
-/** The stage that `--target` names, or the last one. Throws USAGE with a suggestion. */
+/** The stage that `--target` names, or the last one. Throws DOCKERFILE_INVALID with a suggestion. */
 export function targetStage(dockerfile: Dockerfile, target?: string): Stage {
   if (target === undefined || target === '') return dockerfile.stages.at(-1)!
   const stage = findStage(dockerfile, target)
   if (stage !== undefined) return stage
   const names = dockerfile.stages.flatMap(({ name }) => name ?? [])
-  throw new ArchimageError('USAGE', `the target ${quoted(target)} is no stage of ${dockerfile.file}`, {
+  throw new ArchimageError('DOCKERFILE_INVALID', `${dockerfile.file} has no stage ${quoted(target)}`, {
     hint:
       didYouMean(target, names) ??
       (names.length > 0
@@ -82,25 +88,56 @@ export function mountSources(dockerfile: Dockerfile, run: RunInstruction): reado
 }
 
 /**
- * The stages that `target` needs, itself included, in an order in which they can be built. Throws DOCKERFILE_INVALID
- * for stages that need each other (anywhere in the file), and for a stage that a needed one uses before it is defined.
+ * Refuses what is wrong with the stages of a file, whichever of them is built: an index that no stage has, variables where a
+ * stage is named, stages that need each other in a circle. Throws DOCKERFILE_INVALID.
  */
-export function reachableStages(dockerfile: Dockerfile, target: Stage, options: StageOptions): readonly Stage[] {
-  const uses = dockerfile.stages.map(stage => usesOf(dockerfile, stage, options))
-  refuseCycles(dockerfile, uses)
-  const reached = new Set<Stage>([target])
-  for (const stage of reached)
-    for (const { stage: source, by } of uses[stage.index]!) {
-      if (source.index >= stage.index)
-        throw invalid(
-          dockerfile,
-          by.range,
-          `${by.keyword} takes from stage ${labelOf(source)}, which is defined later (line ${source.from.range.start.line})`,
-          `move ${labelOf(source)} above ${labelOf(stage)}`,
-        )
-      reached.add(source)
+export function checkStages(dockerfile: Dockerfile): void {
+  refuseCircles(
+    dockerfile,
+    dockerfile.stages.map(({ instructions }) => usesOf(dockerfile, instructions)),
+  )
+}
+
+/**
+ * The stages that `target` needs, itself included, in an order in which they can be built. Throws DOCKERFILE_INVALID as
+ * `checkStages`, and for a stage that a needed one uses before it is defined.
+ */
+export function reachableStages(dockerfile: Dockerfile, target: Stage, options: StageOptions): readonly NeededStage[] {
+  checkStages(dockerfile)
+  const reached = new Map<Stage, NeededStage>()
+  const left = [target]
+  for (let stage = left.pop(); stage !== undefined; stage = left.pop()) {
+    if (reached.has(stage)) continue
+    const name = options.baseOf(stage)
+    const base = name === undefined ? undefined : baseStage(dockerfile, stage, name)
+    const instructions =
+      name === undefined
+        ? []
+        : [...(base ? triggersIn(base) : []), ...(options.triggersOf?.(stage) ?? []), ...stage.instructions]
+    reached.set(stage, { stage, instructions })
+    if (base) left.push(base)
+    for (const { stage: source, by } of usesOf(dockerfile, instructions)) {
+      refuseLater(dockerfile, stage, source, by)
+      left.push(source)
     }
-  return [...reached].sort((a, b) => a.index - b.index)
+  }
+  return [...reached.values()].sort((a, b) => a.stage.index - b.stage.index)
+}
+
+/** The instructions that a stage leaves to those who build upon it. */
+export function triggersIn({ instructions }: Stage): readonly Instruction[] {
+  return instructions.flatMap(one => (one.kind === 'onbuild' ? one.instruction : []))
+}
+
+/** Throws DOCKERFILE_INVALID when an instruction of `stage` takes from one that is not there yet. */
+export function refuseLater(dockerfile: Dockerfile, stage: Stage, source: Stage, by: Instruction): void {
+  if (source.index < stage.index) return
+  throw invalid(
+    dockerfile,
+    by.range,
+    `${by.keyword} takes from stage ${labelOf(source)}, which is defined later (line ${source.from.range.start.line})`,
+    `move ${labelOf(source)} above ${labelOf(stage)}`,
+  )
 }
 
 interface Use {
@@ -108,21 +145,15 @@ interface Use {
   readonly by: Instruction
 }
 
-function usesOf(dockerfile: Dockerfile, stage: Stage, { baseOf, triggersOf }: StageOptions): readonly Use[] {
-  const name = baseOf(stage)
-  if (name === undefined) return []
-  const base = baseStage(dockerfile, stage, name)
-  const triggers = base?.instructions.flatMap(by => (by.kind === 'onbuild' ? by.instruction : [])) ?? []
-  const uses: Use[] = base === undefined ? [] : [{ stage: base, by: stage.from }]
-  for (const by of [...triggers, ...(triggersOf?.(stage) ?? []), ...stage.instructions]) {
+function usesOf(dockerfile: Dockerfile, instructions: readonly Instruction[]): readonly Use[] {
+  return instructions.flatMap(by => {
     const sources =
       by.kind === 'copy' ? [copySource(dockerfile, by)] : by.kind === 'run' ? mountSources(dockerfile, by) : []
-    for (const source of sources) if (source !== undefined) uses.push({ stage: source, by })
-  }
-  return uses
+    return sources.flatMap(stage => (stage === undefined ? [] : { stage, by }))
+  })
 }
 
-function refuseCycles(dockerfile: Dockerfile, uses: readonly (readonly Use[])[]): void {
+function refuseCircles(dockerfile: Dockerfile, uses: readonly (readonly Use[])[]): void {
   const done = new Set<Stage>()
   for (const start of dockerfile.stages) {
     // Walks with its own stack: a file may have thousands of stages in a chain.

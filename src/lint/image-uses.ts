@@ -1,6 +1,7 @@
 import type { Dockerfile, Stage } from '../dockerfile/ast.ts'
+import { targetStage } from '../dockerfile/stages.ts'
 import { buildPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
-import { findTarget, globalArguments } from '../plan/from.ts'
+import { globalArguments } from '../plan/from.ts'
 import type { LintOptions } from './lint.ts'
 import { attempt, type ImageUse, imagesOf, type StageView, stageViews } from './stage-views.ts'
 
@@ -33,10 +34,10 @@ export function otherTargets(dockerfile: Dockerfile, options: Options, platform:
 }
 
 function viewsFor(dockerfile: Dockerfile, options: Options, platform: Platform): readonly StageView[] {
-  const target = findTarget(dockerfile, options.target)
+  const target = targetStage(dockerfile, options.target)
   const args = options.args ?? {}
   const { range } = dockerfile.stages[0]!.from
-  const globals = attempt(() => globalArguments({ dockerfile, args }, platform, target.name ?? 'default'), range)
+  const globals = attempt(() => globalArguments({ dockerfile, args }, platform, options.target), range)
   return stageViews({
     ...{ dockerfile, platform, args, target, all: true },
     globals: globals ?? new Map(),

@@ -1,7 +1,8 @@
 import type { Dockerfile, Instruction, Range } from '../dockerfile/ast.ts'
+import { targetStage } from '../dockerfile/stages.ts'
 import type { ArchimageError } from '../errors/error.ts'
 import { buildPlatform, formatPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
-import { findTarget, globalArguments } from '../plan/from.ts'
+import { globalArguments } from '../plan/from.ts'
 import { type CheckOptions, checkOptions, EVERY_CHECK, isWanted, withComments } from './check-options.ts'
 import { type Finding, type LintError, type LintResult, merged } from './finding.ts'
 import type { FileMode, FileView, Report, Rule } from './rule.ts'
@@ -57,10 +58,9 @@ function lintFor(
 ): void {
   const on = [formatPlatform(platform)]
   const fault = (error: ArchimageError): void => void found.errors.push({ error, platforms: on })
-  const target = findTarget(dockerfile, options.target)
+  const target = targetStage(dockerfile, options.target)
   const args = options.args ?? {}
-  const name = target.name ?? 'default'
-  const globals = attempt(() => globalArguments({ dockerfile, args }, platform, name), top(dockerfile), {
+  const globals = attempt(() => globalArguments({ dockerfile, args }, platform, options.target), top(dockerfile), {
     dockerfile,
     fault,
   })
@@ -85,7 +85,7 @@ function lintFor(
     args,
     globals: input.globals,
     defaults: attempt(
-      () => globalArguments({ dockerfile, args: automaticOnly(args) }, platform, name),
+      () => globalArguments({ dockerfile, args: automaticOnly(args) }, platform, options.target),
       top(dockerfile),
     ),
     options: checks,

@@ -1,10 +1,11 @@
 import type { ArgInstruction, Dockerfile, Range } from '../dockerfile/ast.ts'
 import { expandWord } from '../dockerfile/expand.ts'
 import { parseMount } from '../dockerfile/mounts.ts'
+import { targetStage } from '../dockerfile/stages.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { sanitize } from '../errors/render-text.ts'
 import { buildPlatform, type Platform } from '../oci/platform.ts'
-import { findTarget, globalArguments } from '../plan/from.ts'
+import { globalArguments } from '../plan/from.ts'
 import { nameOf } from '../plan/posix.ts'
 import { description } from './description.ts'
 import { columns } from './formats/columns.ts'
@@ -53,10 +54,10 @@ interface Parameters {
 
 /** Arguments, secrets and SSH agents that the target and the stages that it needs ask for. Throws DOCKERFILE_INVALID. */
 export function outlineOf(dockerfile: Dockerfile, bytes: Uint8Array, options: OutlineOptions = {}): Outline {
-  const target = findTarget(dockerfile, options.target)
+  const target = targetStage(dockerfile, options.target)
   const platform = options.platform ?? buildPlatform()
   const args = options.args ?? {}
-  const globals = globalArguments({ dockerfile, args }, platform, target.name ?? 'default')
+  const globals = globalArguments({ dockerfile, args }, platform, options.target)
   const input = {
     ...{ dockerfile, platform, args, target, globals, all: false },
     image: () => undefined,

@@ -5,7 +5,7 @@ import { mountFrom } from '../dockerfile/mounts.ts'
 import { baseStage, copySource, mountSources } from '../dockerfile/stages.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import type { Platform } from '../oci/platform.ts'
-import { expandFrom } from '../plan/from.ts'
+import { checkNames, expandFrom } from '../plan/from.ts'
 
 /** What is known of an image that a Dockerfile names. */
 export interface KnownImage {
@@ -94,6 +94,7 @@ function viewOf(stage: Stage, before: readonly StageView[], input: WalkInput): D
   const word = (text: string): Expansion =>
     attempt(() => expandWord(text, { get: name => globals.get(name) }, { escape: dockerfile.escape }), range) ?? NOTHING
   const from = attempt(() => expandFrom(stage, globals, dockerfile), range, input)
+  if (from) attempt(() => checkNames(stage, from, dockerfile), range, input)
   const image = word(stage.from.image)
   const own = from?.platform ?? input.platform
   const base = ((): StageView['base'] => {

@@ -1,4 +1,5 @@
 import type { AddInstruction, CopyInstruction } from '../dockerfile/ast.ts'
+import { parseChmod } from '../dockerfile/chmod.ts'
 import { expandHeredoc } from '../dockerfile/expand.ts'
 import type { ArchimageError } from '../errors/error.ts'
 import type { CopyOp, CopySource } from './lowered.ts'
@@ -32,6 +33,8 @@ export function copyOp(instruction: CopyInstruction | AddInstruction, state: Sta
     )
   const chown = instruction.chown && word(instruction.chown)
   const chmod = instruction.chmod && word(instruction.chmod)
+  if (chmod && !parseChmod(chmod))
+    throw fail(`--chmod=${chmod} is not a mode`, 'write an octal mode up to 7777, or a symbolic one like u=rwX,go=rX')
   const env = { get: (name: string) => state.env.get(name) }
   const relative = dest === '.' || dest === '' ? './' : dest
   return {

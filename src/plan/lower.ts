@@ -7,14 +7,21 @@ import type {
   Stage,
 } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
-import { baseStage, findStage, stageNamed } from '../dockerfile/stages.ts'
+import {
+  baseStage,
+  checkStages,
+  copySource as copiedStage,
+  refuseLater,
+  stageNamed,
+  targetStage,
+} from '../dockerfile/stages.ts'
 import { checkSyntax } from '../dockerfile/syntax.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { configPlatform, type ImageConfig } from '../oci/config.ts'
 import { formatPlatform, normalizePlatform, type Platform, samePlatform } from '../oci/platform.ts'
 import { contextNames } from './context-names.ts'
-import { expandFrom, findTarget, globalArguments, placeIn } from './from.ts'
+import { checkNames, expandFrom, globalArguments, placeIn } from './from.ts'
 import { applyInstruction, failure, type Scope } from './instructions.ts'
 import type { BaseImage, CopyOp, CopySource, Lowered, LoweredStage, NamedSource, Op } from './lowered.ts'
 import { withResultConfig } from './result-config.ts'
@@ -75,11 +82,13 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   const done = new Map<number, Promise<Done>>()
   const created = input.epoch === undefined ? CREATED : new Date(input.epoch * 1000).toISOString().replace('.000Z', 'Z')
 
-  const targetStage = findTarget(dockerfile, input.target)
-  const globals = globalArguments(input, platform, targetStage.name ?? 'default')
+  const globals = globalArguments(input, platform, input.target)
   const froms = dockerfile.stages.map(stage => expandFrom(stage, globals, dockerfile))
+  const { index: wantedStage } = targetStage(dockerfile, input.target)
+  checkStages(dockerfile)
+  for (const [i, stage] of dockerfile.stages.entries()) checkNames(stage, froms[i]!, dockerfile)
 
-  const target = await stageAt(targetStage.index)
+  const target = await stageAt(wantedStage)
   await checkTargetPlatform(target)
   const finished = withResultConfig(target.lowered, platform, input.labels, created)
   const stages = new Map<number, LoweredStage>()
@@ -225,29 +234,14 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   }
 
   async function copySource(instruction: CopyInstruction | AddInstruction, stage: Stage): Promise<CopySource> {
-    if (instruction.kind === 'add' || instruction.from === undefined) return { kind: 'context' }
-    const fail = (message: string, hint?: string): ArchimageError => failure(dockerfile, instruction, message, hint)
-    const name = instruction.from
-    if (name.includes('$'))
-      throw fail(
-        'variables are not expanded in --from',
-        'write a stage of its own: FROM $NAME AS files, and COPY --from=files',
-      )
-    if (/^\d+$/.test(name)) {
-      const index = Number(name)
-      if (index >= dockerfile.stages.length) throw fail(`there is no stage ${index}`)
-      if (index >= stage.index) throw fail(`stage ${index} must stand before this one to be copied from`)
-      return stageSource(dockerfile.stages[index]!)
-    }
-    // Of several stages with one name the last of all is meant, also for a stage between them.
-    const found = findStage(dockerfile, name)
-    return found ? earlier(found, stage, instruction) : foreign(name, stage, instruction)
+    if (instruction.kind === 'add' || !instruction.from) return { kind: 'context' }
+    const found = copiedStage(dockerfile, instruction)
+    return found ? earlier(found, stage, instruction) : foreign(instruction.from, stage, instruction)
   }
 
   async function earlier(found: Stage, stage: Stage, by: CopyInstruction | RunInstruction): Promise<CopySource> {
-    if (found.index < stage.index) return stageSource(found)
-    const use = by.kind === 'copy' ? 'copied from' : 'mounted'
-    throw failure(dockerfile, by, `stage "${found.name}" must stand before this one to be ${use}`)
+    refuseLater(dockerfile, stage, found, by)
+    return stageSource(found)
   }
 
   /** A named context, or an image. BuildKit takes images for the target's platform here, whatever the stage's own is. */

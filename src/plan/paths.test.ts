@@ -19,8 +19,8 @@ describe('joinPath', () => {
 describe('joinWorkdir', () => {
   test('linux: absolute paths stay as written, others are joined and cleaned', () => {
     let at = '/'
-    const chain = ['/a//b/./', 'c/../d', '', '..', '/x/..'].map(path => (at = joinWorkdir(at, path, 'linux')))
-    expect(chain).toEqual(['/a//b/./', '/a/b/d', '/a/b/d', '/a/b', '/x/..'])
+    const chain = ['/a//b/./', '', 'c/../d', '', '..', '/x/..'].map(path => (at = joinWorkdir(at, path, 'linux')))
+    expect(chain).toEqual(['/a//b/./', '/a//b/./', '/a/b/d', '/a/b/d', '/a/b', '/x/..'])
   })
 
   test('windows: backslashes, no drive', () => {

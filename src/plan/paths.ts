@@ -29,7 +29,8 @@ export function joinPath(parent: string, path: string, os: string, keepSlash: bo
 
 /** WORKDIR as the config has it: backslashes on windows; on linux an absolute path stays as it is written. */
 export function joinWorkdir(current: string, path: string, os: string): string {
-  if (os !== 'windows' && path.startsWith('/')) return path
-  const joined = joinPath(current || '/', path, os, false)
+  const given = path === '' ? current : path
+  if (os !== 'windows' && given.startsWith('/')) return given
+  const joined = joinPath(current || '/', given, os, false)
   return os === 'windows' ? joined.replaceAll('/', '\\') : joined
 }

@@ -36,6 +36,6 @@ test('named contexts take the place of stages and images', () => {
   expect(uses(text, ['s::linux/arm64', 'c::linux/amd64'])).toEqual(['copy c:latest linux/arm64'])
 })
 
-test('a stage of another case is no base', () => {
-  expect(uses('FROM scratch AS Base\nFROM Base\n')).toEqual(['from Base linux/arm64'])
+test('a stage of another case is no base, and no image has such a name', () => {
+  expect(() => uses('FROM scratch AS Base\nFROM Base\n')).toThrow('FROM Base')
 })

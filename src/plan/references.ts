@@ -1,10 +1,10 @@
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/ast.ts'
 import { invalid } from '../dockerfile/fault.ts'
 import { mountFrom } from '../dockerfile/mounts.ts'
-import { baseStage, findStage, stageNamed } from '../dockerfile/stages.ts'
+import { baseStage, checkStages, copySource, reachableStages, stageNamed, targetStage } from '../dockerfile/stages.ts'
 import { normalizePlatform, type Platform } from '../oci/platform.ts'
 import { contextNames, namedContext } from './context-names.ts'
-import { expandFrom, findTarget, globalArguments } from './from.ts'
+import { checkNames, type ExpandedFrom, expandFrom, globalArguments } from './from.ts'
 
 /** An image that a Dockerfile names, where its target needs it. */
 export interface ImageUse {
@@ -18,7 +18,7 @@ export interface ImageUse {
 
 /**
  * The images, not stages, that the target of a Dockerfile builds upon, copies from or mounts, for one platform. Looks at nothing
- * outside the Dockerfile; triggers of bases (ONBUILD) are not known here.
+ * outside the Dockerfile; `triggersOf` tells the ONBUILD instructions of an image that is built upon, where they are known.
  */
 export function imageUses(
   dockerfile: Dockerfile,
@@ -28,55 +28,58 @@ export function imageUses(
     readonly target?: string
     /** Named contexts; those for other platforms do not count. */
     readonly named: Readonly<Record<string, string>>
+    readonly triggersOf?: (reference: string, platform: Platform) => readonly Instruction[]
   },
 ): ImageUse[] {
   const platform = normalizePlatform(options.platform)
-  const target = findTarget(dockerfile, options.target)
-  const globals = globalArguments({ dockerfile, args: options.args }, platform, target.name ?? 'default')
-  const uses: ImageUse[] = []
-  const seen = new Set<number>()
-  visit(target.index)
-  return uses
-
-  function replaced(name: string, wanted: Platform): boolean {
-    return contextNames(name).some(one => namedContext(options.named, one, wanted) !== undefined)
+  const globals = globalArguments({ dockerfile, args: options.args }, platform, options.target)
+  const target = targetStage(dockerfile, options.target)
+  const replaced = (name: string, wanted: Platform): boolean =>
+    contextNames(name).some(one => namedContext(options.named, one, wanted) !== undefined)
+  const froms = dockerfile.stages.map(stage => expandFrom(stage, globals, dockerfile))
+  const from = (stage: Stage): ExpandedFrom => froms[stage.index]!
+  const isReplaced = (stage: Stage): boolean =>
+    stage.name !== undefined && replaced(stage.name, from(stage).platform ?? platform)
+  /** The base of a stage as an image, when it is one. */
+  const base = (stage: Stage): ImageUse | undefined => {
+    const { image, platform: own = platform } = from(stage)
+    if (isReplaced(stage) || image === 'scratch' || baseStage(dockerfile, stage, image) || replaced(image, own))
+      return undefined
+    return { reference: image, platform: own, instruction: stage.from, how: 'from' }
   }
+  checkStages(dockerfile)
+  for (const stage of dockerfile.stages) checkNames(stage, from(stage), dockerfile)
+  const needed = reachableStages(dockerfile, target, {
+    baseOf: stage => (isReplaced(stage) ? undefined : from(stage).image),
+    triggersOf: stage => {
+      const use = base(stage)
+      return use === undefined ? [] : (options.triggersOf?.(use.reference, use.platform) ?? [])
+    },
+  })
+  return needed.flatMap(({ stage, instructions }) => [
+    ...[base(stage) ?? []].flat(),
+    ...instructions.flatMap(instruction =>
+      sourcesOf(dockerfile, instruction)
+        .filter(reference => reference !== 'scratch' && !replaced(reference, platform))
+        .map(
+          (reference): ImageUse => ({
+            reference,
+            platform,
+            instruction,
+            how: instruction.kind === 'run' ? 'mount' : 'copy',
+          }),
+        ),
+    ),
+  ])
+}
 
-  function visit(index: number): void {
-    if (seen.has(index)) return
-    seen.add(index)
-    const stage = dockerfile.stages[index]!
-    const from = expandFrom(stage, globals, dockerfile)
-    const wanted = from.platform ?? platform
-    if (stage.name !== undefined && replaced(stage.name, wanted)) return
-    const base = baseStage(dockerfile, stage, from.image)
-    if (base) visit(base.index)
-    else if (from.image !== 'scratch' && !replaced(from.image, wanted))
-      uses.push({ reference: from.image, platform: wanted, instruction: stage.from, how: 'from' })
-    for (const instruction of stage.instructions) {
-      if (instruction.kind === 'copy' && instruction.from !== undefined) {
-        const { from } = instruction
-        const index = /^\d+$/.test(from) ? Number(from) : findStage(dockerfile, from)?.index
-        use(from, index, instruction, 'copy', stage)
-      }
-      if (instruction.kind === 'run')
-        for (const raw of instruction.mounts) {
-          const from = mountFrom(raw, (message, hint) => invalid(dockerfile, instruction.range, message, hint))
-          if (from !== undefined) use(from, stageNamed(dockerfile, from)?.index, instruction, 'mount', stage)
-        }
-    }
-  }
-
-  function use(
-    name: string,
-    earlier: number | undefined,
-    instruction: Instruction,
-    how: 'copy' | 'mount',
-    stage: Stage,
-  ): void {
-    if (earlier !== undefined) {
-      if (earlier < stage.index) visit(earlier)
-    } else if (!replaced(name, platform) && name !== 'scratch' && !name.includes('$'))
-      uses.push({ reference: name, platform, instruction, how })
-  }
+/** The names in an instruction that are no stages. */
+function sourcesOf(dockerfile: Dockerfile, instruction: Instruction): readonly string[] {
+  if (instruction.kind === 'copy')
+    return instruction.from === undefined || copySource(dockerfile, instruction) ? [] : [instruction.from]
+  if (instruction.kind !== 'run') return []
+  return instruction.mounts.flatMap(raw => {
+    const from = mountFrom(raw, (message, hint) => invalid(dockerfile, instruction.range, message, hint))
+    return from === undefined || stageNamed(dockerfile, from) ? [] : from
+  })
 }

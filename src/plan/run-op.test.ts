@@ -193,7 +193,7 @@ describe('mounts', () => {
       refusal(`FROM x AS late\nFROM x\nRUN --mount=${flags} c\nFROM x AS after\n`, { target: '1' })
     expect(await at('type=cache')).toBe('DOCKERFILE_INVALID 3: --mount: type=cache needs a target')
     expect(await at('target=/')).toBe('DOCKERFILE_INVALID 3: --mount: the root itself cannot be a target')
-    expect(await at('from=after,target=/a')).toContain('3: stage "after" must stand before this one to be mounted')
+    expect(await at('from=after,target=/a')).toContain('3: RUN takes from stage "after", which is defined later')
     expect(await at('type=ssh,source=x')).toContain('source is not for type=ssh')
     expect(await at('type=$X,target=/a')).toContain('unknown mount type')
   })
@@ -243,8 +243,8 @@ test('images that mounts name count as used', () => {
     named: {},
   })
   expect(uses.map(({ reference, how, platform }) => `${reference} ${how} ${formatPlatform(platform)}`)).toEqual([
-    'b from linux/arm64',
     'a from linux/arm64',
+    'b from linux/arm64',
     'c mount linux/arm64',
   ])
 })

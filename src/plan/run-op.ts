@@ -39,7 +39,9 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
   refuseDevices(instruction, input)
   const network = networkOf(instruction, steps)
   const insecure = isInsecure(instruction, steps)
-  const script = scriptOf(instruction, state.platform.os === 'windows')
+  const script = scriptOf(instruction, state.image.os === 'windows')
+  if (script.kind === 'exec' && script.args.length === 0)
+    throw fail('RUN [] starts nothing', 'name the program: RUN ["/bin/sh", "-c", "…"]')
   const mounts: RunMount[] = []
   if (script.kind === 'file')
     mounts.push({ kind: 'script', target: `/dev/pipes/${script.name}`, content: script.content })
@@ -123,9 +125,9 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
 }
 
 /** The words in front of a command in shell form. */
-export function shellOf({ config, platform }: StageState): readonly string[] {
+export function shellOf({ config, image }: StageState): readonly string[] {
   if (config.Shell?.length) return config.Shell
-  return platform.os === 'windows' ? ['cmd', '/S', '/C'] : ['/bin/sh', '-c']
+  return image.os === 'windows' ? ['cmd', '/S', '/C'] : ['/bin/sh', '-c']
 }
 
 /** BuildKit sorts files and directories by target, so that nothing hides what is mounted inside it, then secrets and sockets. */

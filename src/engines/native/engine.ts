@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { parseChmod } from '../../dockerfile/chmod.ts'
 import { ArchimageError } from '../../errors/error.ts'
 import { applyItems } from '../../layer/apply.ts'
 import type { LayerContent } from '../../layer/content.ts'
@@ -281,10 +280,6 @@ class NativeBuild {
   }
 
   private async copy(change: Change, op: CopyOp, serial: string): Promise<void> {
-    if (op.chmod !== undefined && !parseChmod(op.chmod))
-      throw new ArchimageError('DOCKERFILE_INVALID', `--chmod=${op.chmod} is not a mode`, {
-        hint: 'write an octal mode up to 7777, or a symbolic one like u=rwX,go=rX',
-      })
     const matches = (await this.sources(op)).map((match, i) => withInodes(match, `${serial}.${i}`))
     const archives = await this.archives(matches.filter(match => match.unpack ?? op.unpack))
     // --link makes a layer that does not depend on what is below it: it is computed on an empty tree and laid over.
