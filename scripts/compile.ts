@@ -29,11 +29,12 @@ const { status } = spawnSync(
     '--no-compile-autoload-dotenv',
     ...(values.target ? [`--target=${values.target}`] : []),
     `--outfile=${temporary}`,
-    // The worker is an entry of its own, as in the executable `new Worker(…)` finds only entries; without folders, as that is
+    // Each worker is an entry of its own, as in the executable `new Worker(…)` finds only entries; without folders, as that is
     // where the bundled code looks for what lay beside it.
     '--entry-naming=[name].[ext]',
     'src/cli/main.ts',
     'src/sys/gzip-worker.ts',
+    'src/rootfs/write-worker.ts',
   ],
   { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] },
 )

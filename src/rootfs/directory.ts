@@ -1,30 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
-import { ArchimageError, cancelled, systemError } from '../errors/error.ts'
+import { ArchimageError, cancelled } from '../errors/error.ts'
 import type { Entry } from '../layer/entry.ts'
 import { HostFile } from '../layer/host-file.ts'
 import type { FileBytes, LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
-import {
-  closeFd,
-  createFileAt,
-  linkAt,
-  makeDirAt,
-  makeNodeAt,
-  openDirAt,
-  setMode,
-  setModeAt,
-  setOwner,
-  setOwnerAt,
-  setTimesAt,
-  setTimesFd,
-  setXattr,
-  setXattrAt,
-  symlinkAt,
-  writeFd,
-} from '../sys/at.ts'
+import { closeFd } from '../sys/at.ts'
 import { createHasher, hashHex } from '../sys/hash.ts'
-import { fsPath } from '../tar/path-bytes.ts'
-import { OpenDirectories } from './open-directories.ts'
+import { EntryWriter } from './entry-writer.ts'
+import { canThread, SMALL, WriteThreads } from './write-threads.ts'
 
 export interface DirectoryOptions {
   /** Opaque directories are marked `user.overlay.opaque` instead of `trusted.overlay.opaque`. */
@@ -50,6 +33,8 @@ export interface WrittenDirectory {
 /** Milliseconds after which the event loop gets a turn. */
 const TURN = 10
 const BLOCK = 4096
+/** Files of a layer that are worth starting threads for. */
+const MANY = 2000
 /** Bytes of a file of this machine or of another layer that are read at once. */
 const PIECE = 1 << 20
 
@@ -79,30 +64,47 @@ interface FileItem {
   readonly offset: number
 }
 
+/** A file that bytes are put into as they come. */
+interface OpenFile {
+  done: number
+  put(bytes: Uint8Array): void
+  finish(): void
+  close(): void
+}
+
+async function inThread(threads: WriteThreads, path: string, entry: Entry): Promise<OpenFile> {
+  const space = await threads.space(path, entry)
+  const file: OpenFile = {
+    done: 0,
+    put: bytes => space.set(bytes, file.done),
+    finish() {},
+    close() {},
+  }
+  return file
+}
+
 class DirectoryWriter {
   readonly #options: DirectoryOptions
-  readonly #dirs: OpenDirectories
-  readonly #uid = process.geteuid?.() ?? 0
-  readonly #gid = process.getegid?.() ?? 0
-  readonly #umask = process.umask()
+  readonly #root: string
+  readonly #writer: EntryWriter
   #turn = performance.now()
   #written = 0
   #bytes = 0
   #files = 0
-  #devices = 0
   #attributes = 0
 
   constructor(root: string, options: DirectoryOptions) {
-    this.#dirs = new OpenDirectories(root)
+    this.#root = root
+    this.#writer = new EntryWriter(root)
     this.#options = options
   }
 
   close(): void {
-    this.#dirs.close()
+    this.#writer.close()
   }
 
   async write(items: readonly LayerItem[]): Promise<WrittenDirectory> {
-    const { layer } = this.#options
+    const { layer, userxattr } = this.#options
     const opaque = new Set<string>()
     const dirs: { path: string; entry: Entry }[] = []
     const streamed: FileItem[] = []
@@ -112,31 +114,34 @@ class DirectoryWriter {
     for (const { path, kind = 'entry', entry } of items) {
       if (this.#due()) await this.#breathe()
       if (kind === 'opaque') opaque.add(path)
-      else if (kind === 'whiteout') this.#at(path, (dir, name) => makeNodeAt(dir, name, 'char', 0))
+      else if (kind === 'whiteout') this.#writer.whiteout(path)
       else if (path !== '' && entry !== undefined) {
         this.#bytes += entry.type === 'file' ? Math.ceil(entry.size / BLOCK) * BLOCK : entry.type === 'dir' ? BLOCK : 0
-        const first = entry.inode === undefined || entry.type === 'dir' ? undefined : inodes.get(entry.inode)
-        if (first !== undefined) links.push({ path, first })
-        else {
-          if (entry.inode !== undefined) inodes.set(entry.inode, path)
-          const { content } = entry
-          if (entry.type === 'dir') dirs.push({ path, entry })
-          if (entry.type !== 'file') this.#make(path, entry)
-          else if (entry.size > 0 && content?.kind === 'layer' && content.diffId === layer?.diffId)
-            streamed.push({ path, entry, offset: content.offset })
-          else read.push({ path, entry, offset: 0 })
-        }
         this.#files++
+        const first = entry.inode === undefined || entry.type === 'dir' ? undefined : inodes.get(entry.inode)
+        if (first !== undefined) {
+          links.push({ path, first })
+          continue
+        }
+        if (entry.inode !== undefined) inodes.set(entry.inode, path)
+        const { content } = entry
+        if (entry.type === 'dir') dirs.push({ path, entry })
+        if (entry.type !== 'file') this.#writer.make(path, entry)
+        else if (entry.size > 0 && content?.kind === 'layer' && content.diffId === layer?.diffId)
+          streamed.push({ path, entry, offset: content.offset })
+        else read.push({ path, entry, offset: 0 })
       }
     }
-    if (streamed.length > 0) await this.#stream(streamed.sort((a, b) => a.offset - b.offset))
+    if (streamed.length > 0) await this.#stream(streamed)
     for (const { path, entry } of read) await this.#file(path, entry)
-    for (const { path, first } of links) this.#link(path, first)
+    for (const { path, first } of links) this.#writer.link(path, first)
+    const mark = `${userxattr ? 'user' : 'trusted'}.overlay.opaque`
     for (const { path, entry } of dirs.reverse()) {
       if (this.#due()) await this.#breathe()
-      this.#finishDirectory(path, entry, opaque.has(path))
+      this.#writer.finishDirectory(path, entry, opaque.has(path) ? mark : undefined)
     }
-    return { bytes: this.#bytes, files: this.#files, devices: this.#devices, attributes: this.#attributes }
+    const { devices, attributes } = this.#writer
+    return { bytes: this.#bytes, files: this.#files, devices, attributes: attributes + this.#attributes }
   }
 
   #due(): boolean {
@@ -151,134 +156,44 @@ class DirectoryWriter {
     this.#turn = performance.now()
   }
 
-  /** Does something with a name in its directory, and says of what fails where it was. */
-  #at<T>(path: string, act: (dir: number, name: string | Buffer) => T): T {
-    const slash = path.lastIndexOf('/')
-    const name = path.slice(slash + 1)
-    if (name === '' || name === '.' || name === '..' || name.includes('\0')) throw refused(path, 'that is no name')
-    try {
-      return act(this.#dirs.at(path.slice(0, Math.max(0, slash))), fsPath(name))
-    } catch (error) {
-      throw placed(error, path)
-    }
-  }
-
-  /** Everything but the content of files; a directory gets its mode and time at the end. */
-  #make(path: string, entry: Entry): void {
-    const { type } = entry
-    this.#at(path, (dir, name) => {
-      if (type === 'dir') return makeDirAt(dir, name, 0o700)
-      if (type === 'symlink') symlinkAt(fsPath(entry.link ?? ''), dir, name)
-      else if (!this.#node(path, entry, dir, name)) return
-      if (this.#foreign(entry)) setOwnerAt(dir, name, entry.uid, entry.gid)
-      this.#xattrs(path, entry, (key, value) => setXattrAt(dir, name, key, value))
-      if (type !== 'symlink') setModeAt(dir, name, entry.mode)
-      setTimesAt(dir, name, { seconds: entry.mtime, nanoseconds: 0 })
-    })
-  }
-
-  #node(path: string, { type, major = 0, minor = 0 }: Entry, dir: number, name: string | Buffer): boolean {
-    if (type === 'char' && major === 0 && minor === 0)
-      throw refused(path, 'a character device 0:0 is how overlays mark what is deleted')
-    try {
-      makeNodeAt(dir, name, type as 'char' | 'block' | 'fifo', 0, major, minor)
-      return true
-    } catch (error) {
-      if (type === 'fifo' || (error as { code?: string }).code !== 'EPERM') throw error
-      this.#devices++
-      return false
-    }
-  }
-
-  #foreign({ uid, gid }: Entry): boolean {
-    return uid !== this.#uid || gid !== this.#gid
-  }
-
-  /** A new file, open for writing, with its owner. */
-  #create(path: string, entry: Entry): number {
-    return this.#at(path, (dir, name) => createFileAt(dir, name, entry.mode & 0o777 & ~this.#umask))
-  }
-
-  /** Owner first: chown(2) takes set-user-ID and capabilities away. */
-  #finishFile(path: string, entry: Entry, fd: number): void {
-    try {
-      const foreign = this.#foreign(entry)
-      if (foreign) setOwner(fd, entry.uid, entry.gid)
-      this.#xattrs(path, entry, (key, value) => setXattr(fd, key, value))
-      if ((entry.mode & (0o7000 | this.#umask)) !== 0) setMode(fd, entry.mode)
-      setTimesFd(fd, { seconds: entry.mtime, nanoseconds: 0 })
-    } catch (error) {
-      throw placed(error, path)
-    }
-  }
-
-  #finishDirectory(path: string, entry: Entry, opaque: boolean): void {
-    const fd = this.#at(path, openDirAt)
-    try {
-      if (this.#foreign(entry)) setOwner(fd, entry.uid, entry.gid)
-      this.#xattrs(path, entry, (key, value) => setXattr(fd, key, value))
-      if (opaque) setXattr(fd, `${this.#options.userxattr ? 'user' : 'trusted'}.overlay.opaque`, Buffer.from('y'))
-      setMode(fd, entry.mode)
-      setTimesFd(fd, { seconds: entry.mtime, nanoseconds: 0 })
-    } catch (error) {
-      throw placed(error, path)
-    } finally {
-      closeFd(fd)
-    }
-  }
-
-  #xattrs(path: string, { type, xattrs }: Entry, set: (name: string, value: Buffer) => void): void {
-    if (xattrs === undefined) return
-    for (const [name, value] of Object.entries(xattrs)) {
-      if (/^(?:trusted|user)\.overlay\./.test(name)) continue
-      try {
-        set(name, Buffer.from(value, 'base64'))
-      } catch (error) {
-        const { code } = error as { code?: string }
-        // user.* exists on files and directories only; trusted.* and labels belong to the machine's root
-        const odd = code === 'EPERM' && !(name.startsWith('user.') && (type === 'file' || type === 'dir'))
-        if (code !== 'ENOTSUP' && !odd) throw placed(error, path)
-        this.#attributes++
-      }
-    }
-  }
-
-  #link(path: string, first: string): void {
-    this.#at(first, (from, old) => this.#at(path, (dir, name) => linkAt(from, old, dir, name)))
-  }
-
   /** Files of one layer in the order of its tar, from one pass over its bytes, which must be those of the diff ID. */
-  async #stream(files: readonly FileItem[]): Promise<void> {
+  async #stream(files: FileItem[]): Promise<void> {
     const { diffId, stream } = this.#options.layer!
+    files.sort((a, b) => a.offset - b.offset)
+    const threads = files.length > MANY && canThread ? new WriteThreads(this.#root) : undefined
     const whole = createHasher()
     let at = 0
     let next = 0
-    let fd = -1
-    let done = 0
+    let open: OpenFile | undefined
     try {
       for await (const chunk of stream()) {
         whole.update(chunk)
         const end = at + chunk.length
         while (next < files.length) {
           const { path, entry, offset } = files[next]!
+          const done = open?.done ?? 0
           if (offset + done >= end) break
-          if (fd < 0) fd = this.#create(path, entry)
+          open ??=
+            threads !== undefined && entry.size <= SMALL
+              ? await inThread(threads, path, entry)
+              : this.#open(path, entry)
           const piece = chunk.subarray(offset + done - at, offset + entry.size - at)
-          this.#put(path, fd, piece)
-          done += piece.length
-          if (done < entry.size) break
-          this.#finishFile(path, entry, fd)
-          closeFd(fd)
-          fd = -1
-          done = 0
+          open.put(piece)
+          open.done += piece.length
+          this.#written += piece.length
+          if (open.done < entry.size) break
+          open.finish()
+          open = undefined
           next++
           if (this.#due()) await this.#breathe()
         }
         at = end
         if (this.#due()) await this.#breathe()
       }
+      this.#attributes += (await threads?.end()) ?? 0
     } finally {
-      if (fd >= 0) closeFd(fd)
+      open?.close()
+      await threads?.close()
     }
     if (`sha256:${whole.hex()}` !== diffId || next < files.length)
       throw new ArchimageError('DIGEST_MISMATCH', `a layer should have diff ID ${diffId}, its content is another`, {
@@ -286,20 +201,29 @@ class DirectoryWriter {
       })
   }
 
-  #put(path: string, fd: number, bytes: Uint8Array): void {
-    try {
-      writeFd(fd, bytes)
-    } catch (error) {
-      throw placed(error, path)
+  #open(path: string, entry: Entry): OpenFile {
+    const fd = this.#writer.create(path, entry)
+    let open = true
+    const close = (): void => {
+      if (open) closeFd(fd)
+      open = false
     }
-    this.#written += bytes.length
+    return {
+      done: 0,
+      put: bytes => this.#writer.put(path, fd, bytes),
+      finish: () => {
+        this.#writer.finish(path, entry, fd)
+        close()
+      },
+      close,
+    }
   }
 
   async #file(path: string, entry: Entry): Promise<void> {
     const { content, size } = entry
-    const fd = this.#create(path, entry)
+    const file = this.#open(path, entry)
     try {
-      if (content?.kind === 'host') await this.#host(path, entry, fd, content.path)
+      if (content?.kind === 'host') await this.#host(path, entry, file, content.path)
       else if (size > 0) {
         const bytes = content?.kind === 'bytes' ? content.bytes : await this.#options.open(entry)
         const hasher = createHasher()
@@ -308,20 +232,21 @@ class DirectoryWriter {
           left -= chunk.length
           if (left < 0) break
           hasher.update(chunk)
-          this.#put(path, fd, chunk)
+          file.put(chunk)
+          this.#written += chunk.length
           if (this.#due()) await this.#breathe()
         }
         if (left !== 0 || (entry.digest !== undefined && entry.digest !== `sha256:${hasher.hex()}`))
           throw changed(path, entry)
       }
-      this.#finishFile(path, entry, fd)
+      file.finish()
     } finally {
-      closeFd(fd)
+      file.close()
     }
     if (this.#due()) await this.#breathe()
   }
 
-  async #host(path: string, entry: Entry, fd: number, from: string | Buffer): Promise<void> {
+  async #host(path: string, entry: Entry, to: OpenFile, from: string | Buffer): Promise<void> {
     const file = HostFile.open(from)
     try {
       const buffer = Buffer.allocUnsafe(Math.min(entry.size + 1, PIECE))
@@ -335,7 +260,8 @@ class DirectoryWriter {
         const piece = buffer.subarray(0, count)
         if (hasher === undefined) digest = hashHex('sha256', piece)
         else hasher.update(piece)
-        this.#put(path, fd, piece)
+        to.put(piece)
+        this.#written += count
         if (this.#due()) await this.#breathe()
       }
       digest = hasher?.hex() ?? digest
@@ -347,10 +273,6 @@ class DirectoryWriter {
   }
 }
 
-function refused(path: string, reason: string): ArchimageError {
-  return new ArchimageError('TAR_INVALID', `"${path.slice(0, 200)}" cannot be unpacked: ${reason}`)
-}
-
 function changed(path: string, { content }: Entry): ArchimageError {
   return content?.kind === 'host'
     ? new ArchimageError('CONTEXT_CHANGED', `${content.path} changed while it was being built`, {
@@ -359,21 +281,4 @@ function changed(path: string, { content }: Entry): ArchimageError {
     : new ArchimageError('DIGEST_MISMATCH', `"${path}" is not what the index of its layer says`, {
         hint: 'the stored layer is damaged; remove it with "archimage cache prune" and build again',
       })
-}
-
-/** What the kernel refused, in our terms. */
-function placed(error: unknown, path: string): unknown {
-  const { code, syscall } = error as { code?: string; syscall?: string }
-  if (syscall === 'chown' && (code === 'EINVAL' || code === 'EPERM'))
-    return new ArchimageError('PERMISSION', `/${path} belongs to a user or group that does not exist for this user`, {
-      hint: 'give the user a range of IDs in /etc/subuid and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME), or run archimage as root',
-      cause: error,
-    })
-  if (code === 'ENAMETOOLONG' || code === 'ELOOP' || code === 'ENOTDIR' || code === 'EEXIST' || code === 'ENOENT')
-    return refused(path, (error as Error).message)
-  try {
-    return systemError(error, `unpacking ${path}`)
-  } catch {
-    return error
-  }
 }

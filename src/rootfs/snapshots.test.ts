@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect } from 'bun:test'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -247,6 +249,48 @@ describe('hostile layers', () => {
   })
 })
 
+describe('many files', () => {
+  const many: Part[] = [
+    ...Array.from({ length: 30 }, (_, i): Part => ({ path: `d${i}/`, mode: 0o500 + i, uid: i })),
+    ...Array.from(
+      { length: 3000 },
+      (_, i): Part => ({
+        path: `d${i % 30}/${i} ü\udcff`,
+        text: `${i} `.repeat(i % 700),
+        ...{ mode: i % 7 === 0 ? 0o4755 : 0o604, uid: i % 5, gid: i % 3, mtime: 1_000_000 - i },
+        ...(i % 100 === 0 && { xattrs: { 'user.i': Buffer.from(String(i)) } }),
+      }),
+    ),
+    { path: 'big', text: 'x'.repeat(3_000_000) },
+    { path: 'd0/link', type: 'hardlink', link: 'd1/1 ü\udcff', mode: 0o604, uid: 1, gid: 1, mtime: 999_999 },
+  ]
+
+  real('are as they are one by one', async () => {
+    const { tree, lowers } = await hostile(many)
+    expect(seenIn(lowers[0]!)).toEqual(seenInTree(tree))
+    expect(seenIn(lowers[0]!).size).toBe(3032)
+  })
+
+  real('an error in one of them, or an abort, leaves nothing behind', async () => {
+    expect(await failure(hostile([...many, { path: `d3/${'n'.repeat(300)}`, text: 'x' }]))).toMatchObject({
+      code: 'TAR_INVALID',
+      message: expect.stringContaining('ENAMETOOLONG'),
+    })
+    const abort = new AbortController()
+    const bytes = tar(many)
+    async function* stream() {
+      yield bytes.subarray(0, 2_000_000)
+      abort.abort()
+      yield bytes.subarray(2_000_000)
+    }
+    const layer = { index: await indexLayer([bytes]), chainId: chain(0), stream }
+    const tools = { open: () => new Uint8Array(), signal: abort.signal }
+    const unpacked = new Snapshots(store, { userxattr: false }).layer(layer, new Tree(), tools)
+    expect(await failure(unpacked)).toMatchObject({ code: 'CANCELLED' })
+    expect(readdirSync(join(store.root, 'tmp'))).toEqual([])
+  })
+})
+
 describe('kept', () => {
   const parts: Part[] = [{ path: 'a/' }, { path: 'a/b', text: 'x'.repeat(5000) }, { path: 'c', text: '' }]
 
@@ -294,6 +338,19 @@ describe('kept', () => {
     expect(readdirSync(tmp).length).toBe(1)
     store = openStore({ home: join(folder, 'store') })
     expect(readdirSync(tmp)).toEqual([])
+  })
+
+  real('nothing is inherited from the folders above', async () => {
+    chownSync(store.root, -1, 77)
+    chmodSync(store.root, 0o2700)
+    spawnSync('setfacl', ['-d', '-m', 'u:5:rwx', join(store.root, 'tmp')])
+    for (const dir of [store.root, join(store.root, 'tmp')]) {
+      chownSync(dir, -1, 77)
+      chmodSync(dir, 0o2700)
+    }
+    const { tree, lowers } = await hostile(parts)
+    expect(seenIn(lowers[0]!)).toEqual(seenInTree(tree))
+    expect(statSync(lowers[0]!)).toMatchObject({ gid: 0, mode: 0o40755 })
   })
 
   real('prune takes what was not used for a week', async () => {

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemError } from '../errors/error.ts'
 import type { LayerBlob } from '../layer/content.ts'
@@ -8,6 +8,7 @@ import { Tree } from '../layer/tree.ts'
 import type { FileBytes, LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Store } from '../store/store.ts'
+import { closeFd, listXattrs, openDir, removeXattr } from '../sys/at.ts'
 import { decompress } from '../sys/compress.ts'
 import { removeTree } from '../sys/remove-tree.ts'
 import { writeDirectory } from './directory.ts'
@@ -88,6 +89,7 @@ export class Snapshots {
     const [upper, work] = [join(dir, 'upper'), join(dir, 'work')]
     mkdirSync(upper, { mode: 0o755 })
     mkdirSync(work, { mode: 0o700 })
+    plain(upper)
     return { upper, work, dispose: () => void removeTree(dir) }
   }
 
@@ -127,6 +129,15 @@ export class Snapshots {
       dispose()
     }
   }
+}
+
+/** What a directory inherits from the folders above the store, of which no image knows: a group, an access list. */
+function plain(dir: string): void {
+  chownSync(dir, process.geteuid!(), process.getegid!())
+  chmodSync(dir, 0o755)
+  const fd = openDir(dir)
+  for (const name of listXattrs(fd)) if (name.startsWith('system.posix_acl_')) removeXattr(fd, name)
+  closeFd(fd)
 }
 
 /** The uncompressed bytes of a layer's blob. */
