@@ -1,35 +1,11 @@
 import { describe, expect, test } from 'bun:test'
-import { parseDockerfile } from '../dockerfile/parse.ts'
 import { isArchimageError } from '../errors/error.ts'
-import { sha256 } from '../oci/digest.ts'
-import { encodeImageManifest } from '../oci/manifest.ts'
-import { OCI } from '../oci/media-types.ts'
-import { parsePlatform } from '../oci/platform.ts'
-import { lower } from '../plan/lower.ts'
 import { Engines } from './choose.ts'
 import type { Abilities, Cell, Engine, Problem } from './engine.ts'
 import type { EngineName } from './names.ts'
+import { cellOf } from './testing/cells.ts'
 
-async function cell(dockerfile: string, platform = 'linux/arm64'): Promise<Cell> {
-  const lowered = await lower({
-    dockerfile: parseDockerfile(dockerfile, 'src/api/Dockerfile'),
-    platform: parsePlatform(platform),
-    args: { BUILDPLATFORM: 'linux/amd64' },
-    labels: {},
-    image: async (name, of) => ({
-      name,
-      manifest: encodeImageManifest({
-        docker: false,
-        config: { mediaType: OCI.config, digest: sha256(name), size: 2 },
-        layers: [],
-      }),
-      config: { ...of, rootfs: { type: 'layers', diff_ids: [] } },
-      platform: of,
-      exact: true,
-    }),
-  })
-  return { lowered } as Cell
-}
+const cell = (dockerfile: string, platform = 'linux/arm64') => cellOf(dockerfile, { platform })
 
 type Sketch = Partial<Abilities> & { lacks?: Problem }
 

@@ -1,54 +1,25 @@
 import { describe, expect, test } from 'bun:test'
 import { parseDockerfile } from '../dockerfile/parse.ts'
-import { sha256 } from '../oci/digest.ts'
-import { encodeImageManifest } from '../oci/manifest.ts'
-import { OCI } from '../oci/media-types.ts'
-import { formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts'
-import { lower, type NamedContext } from '../plan/lower.ts'
-import type { BaseImage } from '../plan/lowered.ts'
+import { formatPlatform, parsePlatform } from '../oci/platform.ts'
 import { rewriteDockerfile } from './rewrite.ts'
-
-function image(name: string, platform: Platform): BaseImage {
-  const config = { mediaType: OCI.config, digest: sha256(name), size: 2 }
-  return {
-    name: `${name} ${formatPlatform(platform)}`,
-    manifest: encodeImageManifest({ docker: false, config, layers: [] }),
-    config: { os: platform.os, architecture: platform.architecture, rootfs: { type: 'layers', diff_ids: [] } },
-    platform,
-    exact: true,
-  }
-}
+import { type CellChange, cellOf, emptyImage } from './testing/cells.ts'
 
 async function rewrite(
   text: string,
-  more: {
-    named?: Record<string, NamedContext>
-    target?: string
-    syntax?: boolean
-    platforms?: boolean
-    args?: Record<string, string>
-  } = {},
+  more: CellChange & { syntax?: boolean; platforms?: boolean } = {},
 ): Promise<string[]> {
-  const dockerfile = parseDockerfile(text, 'Dockerfile')
-  const args = { BUILDPLATFORM: 'linux/amd64', ...more.args }
-  const lowered = await lower({
-    dockerfile,
-    platform: parsePlatform('linux/arm64'),
-    args,
-    labels: {},
-    ...(more.target === undefined ? {} : { target: more.target }),
-    image: async (name, platform) => image(name, platform),
-    named: async name => more.named?.[name],
-  })
-  const source = { dockerfile, text, args, policy: { network: 'default' as const, allow: [] }, exclude: [] }
+  const cell = await cellOf(text, more)
   const seen: string[] = []
   const number = (kind: string, what: string): string => {
     if (!seen.includes(what)) seen.push(what)
     return `${kind}${seen.indexOf(what)}`
   }
   const rewritten = rewriteDockerfile(
-    { source, lowered },
-    { image: ({ name }) => number('image-', name), directory: path => number('dir-', path) },
+    cell,
+    {
+      image: ({ name, platform }) => number('image-', `${name} ${formatPlatform(platform)}`),
+      directory: path => number('dir-', path),
+    },
     { syntax: more.syntax ?? false, platforms: more.platforms ?? false },
   )
   // It is a Dockerfile again, and nobody's line moved.
@@ -120,7 +91,7 @@ RUN --mount=type=bind,from=busybox,target=/bb --mount="type=cache,target=/c" cp 
   test('named contexts: an image for an image and for a whole stage, a folder', async () => {
     const text = 'FROM base AS deps\nRUN never\nFROM base\nCOPY --from=deps /a /a\nCOPY --from=docs . /d\n'
     const named = {
-      deps: { kind: 'image', image: image('deps', parsePlatform('linux/arm64')) },
+      deps: { kind: 'image', image: emptyImage('deps', parsePlatform('linux/arm64')) },
       docs: { kind: 'directory', path: '/docs' },
     } as const
     expect(await rewrite(text, { named })).toEqual([

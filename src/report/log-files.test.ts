@@ -88,6 +88,16 @@ describe('log files', () => {
     expect(readdirSync(outside)).toEqual(['victim'])
   })
 
+  test('without a root a failure still has its last lines', () => {
+    const logs = new LogFiles(undefined)
+    logs.emit({ type: 'run-started', cells: [api], jobs: 1, project: 'x' })
+    logs.emit(log('x\n'))
+    const { failure } = logs.emit(ended) as RunEvent & { type: 'cell-ended' }
+    expect(failure).toMatchObject({ log: ['x'] })
+    expect(failure).not.toHaveProperty('logFile')
+    expect(readdirSync(root)).toEqual([])
+  })
+
   test('closing in the middle keeps what there is', () => {
     const logs = new LogFiles(root)
     logs.emit(log('x\n'))

@@ -37,17 +37,17 @@ export function logFileName(cell: CellName): string {
 /**
  * Writes what the steps of each cell say to `.archimage/logs/<service>-<platform>.log` below `root`: whole lines,
  * redacted and without control sequences, so that they can be shown by anything. A file appears with its first line;
- * those of former runs of the same cells go when a run starts.
+ * those of former runs of the same cells go when a run starts. Without a root there are no files, and failures know their last lines.
  */
 export class LogFiles {
-  readonly #root: string
+  readonly #root: string | undefined
   readonly #logs = new Map<string, Log>()
   /** What the failures of cells that ended say of their logs. */
   readonly #ended = new Map<string, Pick<Failure, 'log' | 'logFile'>>()
 
   #problem: string | undefined
 
-  constructor(root: string) {
+  constructor(root: string | undefined) {
     this.#root = root
   }
 
@@ -115,9 +115,9 @@ export class LogFiles {
   #write(cell: CellName, log: Log, lines: readonly string[]): void {
     if (lines.length === 0) return
     log.last = [...log.last, ...lines].slice(-LAST_LINES)
-    if (log.failed) return
+    if (log.failed || this.#root === undefined) return
     try {
-      log.fd ??= this.#open(cell)
+      log.fd ??= this.#open(cell, this.#root)
       const heading = log.headed ? [] : [log.steps.get(log.speaker!) ?? '']
       log.headed = true
       writeSync(log.fd, [...heading, ...lines, ''].join('\n'))
@@ -128,8 +128,8 @@ export class LogFiles {
   }
 
   /** `wx` follows no link and opens nothing that a stranger put there. */
-  #open(cell: CellName): number {
-    const path = join(makeFolder(this.#root, FOLDER, 'logs'), logFileName(cell))
+  #open(cell: CellName, root: string): number {
+    const path = join(makeFolder(root, FOLDER, 'logs'), logFileName(cell))
     rmSync(path, { force: true })
     return openSync(path, 'wx', 0o644)
   }
@@ -151,6 +151,7 @@ export class LogFiles {
   }
 
   #forget(cells: readonly CellName[]): void {
+    if (this.#root === undefined) return
     try {
       const folder = join(this.#root, FOLDER, 'logs')
       if (!lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return

@@ -15,17 +15,18 @@ function unwritten(write: () => void): string | undefined {
 
 /**
  * All that a run of a project tells: on the terminal, and below `root` (when there is one) in `.archimage/logs` and
- * `.archimage/result.json`; where these cannot be written, one warning says so. Close it however the run ends.
+ * `.archimage/result.json`; where these cannot be written, one warning says so. Failures get the last lines of their log. Close it however the
+ * run ends.
  */
 export function startReport(options: ReporterOptions & { readonly root?: string }): { emit: Emit; close(): void } {
   const reporter = createReporter(options)
-  if (options.root === undefined) return reporter
   const logs = new LogFiles(options.root)
-  const file = new ResultFile(options.root, options.now)
+  const file = options.root === undefined ? undefined : new ResultFile(options.root, options.now)
   return {
     emit(event) {
       const complete = logs.emit(event)
-      const message = unwritten(() => file.emit(complete)) ?? (complete.type === 'run-ended' ? logs.problem : undefined)
+      const message =
+        unwritten(() => file?.emit(complete)) ?? (complete.type === 'run-ended' ? logs.problem : undefined)
       if (message === undefined || complete.type !== 'run-ended') return reporter.emit(complete)
       const { result } = complete
       reporter.emit({ type: 'warning', message })
@@ -34,7 +35,7 @@ export function startReport(options: ReporterOptions & { readonly root?: string 
     close() {
       reporter.close()
       logs.close()
-      file.close()
+      file?.close()
     },
   }
 }

@@ -14,7 +14,7 @@ export function podmanFailure(
     /^Error: /,
     '',
   )
-  const [, step] = /^(?:error )?building at STEP "(?:[^"\\]|\\.)*": ([\s\S]*)$/.exec(message) ?? []
+  const [, step] = /^(?:error )?building at STEP "[\s\S]*": ([\s\S]*)$/.exec(message) ?? []
   const runtime = said.findLast(line => line.startsWith('error running container: '))
   if (current && step !== undefined) {
     const [, code] = /: exit status (\d+)$/.exec(step) ?? []
