@@ -142,12 +142,15 @@ function missing(
       ...place,
       ...(only[1].hint === undefined ? {} : { hint: only[1].hint }),
     })
-  const hint = problems.findLast(([, problem]) => problem.hint !== undefined)?.[1].hint
-  return new ArchimageError('ENGINE_MISSING', `no engine here can execute ${run?.label ?? 'this build'}`, {
-    ...place,
-    hint: [hint, 'or let prebuild in archimage.yaml run the command on this machine and COPY its result']
-      .filter(Boolean)
-      .join('\n'),
-    parts: problems.map(([name, problem]) => new ArchimageError('ENGINE_MISSING', `${name}: ${problem.message}`)),
-  })
+  const lines = problems.map(([name, { message }]) => `\n- ${name}: ${message}`)
+  const hints = new Set(problems.flatMap(([, { hint }]) => hint ?? []))
+  const prebuild = 'let prebuild in archimage.yaml run the command on this machine, and COPY its result'
+  return new ArchimageError(
+    'ENGINE_MISSING',
+    `no engine here can execute ${run?.label ?? 'this build'}${lines.join('')}`,
+    {
+      ...place,
+      hint: [...hints, prebuild].join('\nor '),
+    },
+  )
 }

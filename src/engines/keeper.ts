@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
 import { redact } from '../errors/redact.ts'
 import { hexOf } from '../oci/digest.ts'
+import { formatPlatform } from '../oci/platform.ts'
 import type { BaseImage } from '../plan/lowered.ts'
 import { runProgram } from '../sys/spawn.ts'
 import { streamProgram } from '../sys/stream-program.ts'
 import { imageArchive } from './bases.ts'
-import type { BuildTools } from './engine.ts'
+import type { BuildTools, Cell } from './engine.ts'
+import { folderImage } from './folder-image.ts'
 
 /**
  * Images in the image store of docker or podman for the time of a run: bases that go in by `load`, results that come out by
@@ -27,6 +29,18 @@ export class ImageKeeper {
     this.#engine = engine
     this.#env = env
     this.repository = `localhost/archimage-${randomBytes(8).toString('hex')}`
+  }
+
+  /** The same for a named folder of a cell. */
+  folder(path: string, { directories, platform }: Cell, tools: BuildTools): Promise<string> {
+    const key = `${path} ${formatPlatform(platform)}`
+    let promise = this.#loaded.get(key)
+    if (!promise) {
+      promise = folderImage(path, directories.get(path)!, platform, tools).then(image => this.load(image, tools))
+      this.#loaded.set(key, promise)
+      promise.catch(() => this.#loaded.delete(key))
+    }
+    return promise
   }
 
   /** Makes an image that is whole in the store known there, once for all cells; gives its name. */

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { gzipSync } from 'node:zlib'
+import { gzipSync, zstdDecompressSync } from 'node:zlib'
 import { isArchimageError } from '../errors/error.ts'
 import { parseImageConfig } from '../oci/config.ts'
 import { type Digest, sha256 } from '../oci/digest.ts'
@@ -37,7 +37,7 @@ function layer(bytes: Buffer): { diffId: Digest; layer: ArchivedLayer } {
 }
 
 const tools = {
-  ...{ store, emit: () => {}, signal: new AbortController().signal },
+  ...{ store, emit: () => {}, signal: new AbortController().signal, jobs: 1 },
   fetch: () => Promise.reject(new Error('nothing to fetch')),
 }
 
@@ -105,6 +105,15 @@ describe('the image of another engine', () => {
     const made = layer(tar('made'))
     const { manifest } = await take(cell, { diffIds: [made.diffId], layers: [made.layer] })
     expect([manifest.mediaType, manifest.layers[0]!.mediaType]).toEqual([DOCKER.manifest, DOCKER.layerGzip])
+  })
+
+  test('a layer that is compressed otherwise than is wanted', async () => {
+    const cell = await cellOf('FROM a\nRUN make\n')
+    const zstd = { ...cell, options: { ...cell.options, compression: 'zstd' as const } }
+    const made = layer(tar('made'))
+    const { manifest } = await take(zstd, { diffIds: [made.diffId], layers: [made.layer] })
+    expect(manifest.layers[0]!.mediaType).toBe(OCI.layerZstd)
+    expect<Buffer>(zstdDecompressSync(Uint8Array.from(store.read(manifest.layers[0]!.digest)))).toEqual(tar('made'))
   })
 
   test('times are those of the build, or the moment that was asked for', async () => {

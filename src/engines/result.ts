@@ -9,6 +9,7 @@ import { decompress } from '../sys/compress.ts'
 import type { ArchivedImage, ArchivedLayer } from './archive.ts'
 import type { BuildTools, Cell } from './engine.ts'
 import { type ImageLayer, putImage } from './image.ts'
+import { IncomingLayer, type LayerFile } from './incoming-layer.ts'
 import { MAX_LAYER, rememberIndex } from './native/base.ts'
 
 /** Layers of the bases of a cell by diff ID: they keep their blobs, whatever form an engine gave them. */
@@ -81,14 +82,39 @@ async function newLayer(
       'MANIFEST_INVALID',
       `the image that ${engine} built: layer ${diffId} is not in the archive`,
     )
-  const { digest, size, compression, members } = layer
   const name = `a layer that ${engine} built`
-  const bytes = decompress(compression, store.open(layer), { name, limit: MAX_LAYER, signal })
-  const windows = cell.platform.os === 'windows'
+  const plain = (): AsyncIterable<Uint8Array> =>
+    decompress(layer.compression, store.open(layer), { name, limit: MAX_LAYER, signal })
+  const index = await indexLayer(plain(), { diffId, name, windows: cell.platform.os === 'windows', signal })
+  // A layer from an engine's cache may be compressed as another build wanted it.
+  const { digest, size, compression, members } =
+    layer.compression === cell.options.compression ? layer : await recompressed(plain(), engine, cell, store)
   const mediaType = layerType(compression, false)
-  const index = await indexLayer(bytes, { diffId, name, windows, signal })
   rememberIndex(store, index, { digest, size, mediaType, ...(members?.length ? { members } : {}) })
   return { mediaType, digest, size }
+}
+
+async function recompressed(
+  bytes: AsyncIterable<Uint8Array>,
+  from: string,
+  { options: { compression, level, workers } }: Cell,
+  store: BuildTools['store'],
+): Promise<LayerFile> {
+  const layer = new IncomingLayer(
+    {
+      ...{ store, from, compression },
+      ...(level === undefined ? {} : { level }),
+      ...(workers === undefined ? {} : { workers }),
+    },
+    undefined,
+  )
+  try {
+    for await (const chunk of bytes) await layer.push(chunk)
+    return await layer.end()
+  } catch (error) {
+    layer.abort()
+    throw error
+  }
 }
 
 /** When the engine says that the image and its layers were made; not after the moment that the build asks for. */

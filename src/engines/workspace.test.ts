@@ -19,12 +19,17 @@ import { openContext } from '../context/context.ts'
 import { parseIgnoreFile } from '../context/ignore.ts'
 import { isArchimageError } from '../errors/error.ts'
 import { ContextView, folderTree } from '../plan/context-view.ts'
-import type { Cell } from './engine.ts'
+import { openStore } from '../store/store.ts'
+import type { BuildTools, Cell } from './engine.ts'
 import { cellOf } from './testing/cells.ts'
-import { openWorkspace } from './workspace.ts'
+import { namedFolders, openWorkspace as openFor, type Workspace } from './workspace.ts'
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'archimage-workspace-')))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const store = openStore({ home: join(folder, 'store') })
+afterAll(() => {
+  store.close()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 let count = 0
 const scratch = (): string => {
@@ -65,12 +70,15 @@ async function cellAt(
   }
 }
 
+const openWorkspace = (cell: Cell, dockerfile: string, root: string): Promise<Workspace> =>
+  openFor(cell, dockerfile, root, namedFolders(cell), { store } as BuildTools)
+
 describe('the files of a cell', () => {
   test('a context is read where it is; what does not belong to it is ignored', async () => {
     const root = files({ 'a.txt': 'a', 'out/image.tar': 'x', '.dockerignore': 'b.txt\n!out/image.tar' })
     const exclude = ['.archimage', join(root, 'out/image.tar'), '/elsewhere', 'odd[1]*']
     const cell = await cellAt(root, { ignoreFile: join(root, '.dockerignore'), exclude })
-    const workspace = openWorkspace(cell, 'FROM x\n', scratch())
+    const workspace = await openWorkspace(cell, 'FROM x\n', scratch())
     expect(workspace.context).toBe(root)
     expect(readFileSync(workspace.dockerfile, 'utf8')).toBe('FROM x\n')
     expect(workspace.ignoreFile).toBe(`${workspace.dockerfile}.dockerignore`)
@@ -88,7 +96,7 @@ describe('the files of a cell', () => {
     const root = files({ 'run.sh': 'r', 'dir/a.txt': 'a', 'b.txt': 'b', '.dockerignore': 'b.txt' })
     symlinkSync('../outside', join(root, 'link'))
     utimesSync(join(root, 'dir/a.txt'), 1000, 1000)
-    const workspace = openWorkspace(await cellAt(root, { modes: 'git' }), 'FROM x\n', scratch())
+    const workspace = await openWorkspace(await cellAt(root, { modes: 'git' }), 'FROM x\n', scratch())
     const at = (path: string): string => join(workspace.context, path)
     expect(workspace.context).toStartWith(workspace.root)
     expect(readdirSync(workspace.context).sort()).toEqual(['.dockerignore', 'dir', 'link', 'run.sh'])
@@ -101,7 +109,7 @@ describe('the files of a cell', () => {
   test('an empty context is an empty folder', async () => {
     const cell = await cellAt(files({}), { modes: 'git' })
     const empty = { lookup: () => undefined, list: () => [] } as never
-    const workspace = openWorkspace({ ...cell, context: empty }, 'FROM x\n', scratch())
+    const workspace = await openWorkspace({ ...cell, context: empty }, 'FROM x\n', scratch())
     expect(readdirSync(workspace.context)).toEqual([])
   })
 
@@ -109,9 +117,9 @@ describe('the files of a cell', () => {
     const root = files({})
     const plain = files({ 'a.md': 'a' })
     const used = files({ 'a.md': 'a', '.archimage/result.json': '{}' })
-    const first = openWorkspace(await cellAt(root, { docs: plain }), 'FROM x\n', scratch())
+    const first = await openWorkspace(await cellAt(root, { docs: plain }), 'FROM x\n', scratch())
     expect([...first.directories]).toEqual([[plain, plain]])
-    const second = openWorkspace(await cellAt(root, { docs: used }), 'FROM x\n', scratch())
+    const second = await openWorkspace(await cellAt(root, { docs: used }), 'FROM x\n', scratch())
     expect(readdirSync(second.directories.get(used)!)).toEqual(['a.md'])
   })
 
@@ -122,7 +130,7 @@ describe('the files of a cell', () => {
     const odd = { lookup: (path: string) => (path === '' ? dir : fifo), list: () => ['pipe'] } as never
     const place = scratch()
     try {
-      openWorkspace({ ...cell, context: odd }, 'FROM x\n', place)
+      await openWorkspace({ ...cell, context: odd }, 'FROM x\n', place)
       throw new Error('not refused')
     } catch (error) {
       expect(isArchimageError(error) && error.message).toContain('pipe is no file')

@@ -28,19 +28,20 @@ export interface Workspace {
   readonly dockerfile: string
   readonly ignoreFile: string
   readonly context: string
-  /** Named contexts that are folders, by the path that the cell knows them by. */
+  /** Where the named folders that were asked for are to be read, by the path that the cell knows them by. */
   readonly directories: ReadonlyMap<string, string>
   remove(): void
 }
 
 /**
  * Writes the files of a cell into `root`, a folder of its own. Contexts are read where they are; what an engine would not
- * see as archimage does (other modes, nothing at all, files that do not belong to it) is copied.
+ * see as archimage does (other modes, nothing at all, files that do not belong to it) is copied. `folders`: of `namedFolders`.
  */
 export async function openWorkspace(
   cell: Cell,
   dockerfile: string,
   root: string,
+  folders: readonly string[],
   tools: BuildTools,
 ): Promise<Workspace> {
   const { folder, exclude } = cell.source
@@ -54,7 +55,7 @@ export async function openWorkspace(
     writeFileSync(files.ignoreFile, Buffer.from([ignored, ...more, ''].join('\n'), 'latin1'))
     const context = folder?.root ?? (await copyTree(cell.context, join(root, 'context'), content))
     const directories = new Map<string, string>()
-    for (const path of namedFolders(cell)) {
+    for (const path of folders) {
       const plain =
         cell.service.modes === 'context' &&
         statSync(path, { throwIfNoEntry: false })?.isDirectory() === true &&

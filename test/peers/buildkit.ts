@@ -12,6 +12,8 @@ export interface BuildKit extends Running {
   buildctl(args: readonly string[], options?: RunOptions): Promise<string>
   /** `buildx …` with a builder of its own (remote driver) that is already chosen. */
   buildx(args: readonly string[], options?: RunOptions): Promise<string>
+  /** Environment in which a buildx that others start has that builder, and nothing of the user's. */
+  buildxEnvironment(): Promise<Readonly<Record<string, string>>>
   /** What the environment of buildx must hold for that builder, which the first call of `buildx` makes. */
   readonly buildxEnv: Readonly<Record<string, string>>
 }
@@ -50,6 +52,12 @@ export async function startBuildKit(options: { registries?: string[]; mirror?: s
     BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
   }
   let created: Promise<string> | undefined
+  const create = async (): Promise<void> => {
+    created ??= must([peerOrThrow('buildx'), 'create', '--name', 'peer', '--driver', 'remote', address], {
+      env: buildxEnv,
+    })
+    await created
+  }
   return {
     ...running,
     address,
@@ -57,11 +65,12 @@ export async function startBuildKit(options: { registries?: string[]; mirror?: s
     buildxEnv,
     buildctl: (args, run) => must([...buildctl, ...args], run),
     async buildx(args, run = {}) {
-      const buildx = peerOrThrow('buildx')
-      const env = { ...buildxEnv, ...run.env }
-      created ??= must([buildx, 'create', '--name', 'peer', '--driver', 'remote', address], { env: buildxEnv })
-      await created
-      return must([buildx, ...args], { ...run, env })
+      await create()
+      return must([peerOrThrow('buildx'), ...args], { ...run, env: { ...buildxEnv, ...run.env } })
+    },
+    async buildxEnvironment() {
+      await create()
+      return buildxEnv
     },
   }
 }

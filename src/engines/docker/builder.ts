@@ -3,6 +3,7 @@ import { redact } from '../../errors/redact.ts'
 import { formatPlatform, type Platform, parsePlatform } from '../../oci/platform.ts'
 import { runProgram } from '../../sys/spawn.ts'
 import type { Abilities, Problem } from '../engine.ts'
+import { isOlder, type Version, versionIn } from './lacks.ts'
 
 /** How buildx is called: as docker's plugin, or by itself. */
 export type BuildxCommand = readonly [program: string, ...args: string[]]
@@ -28,35 +29,37 @@ export interface Builder {
 /** A builder and how it is reached. */
 export interface Buildx {
   readonly command: BuildxCommand
+  /** Of buildx, where it says. */
+  readonly version?: Version
   readonly builder: Builder
 }
 
 const INSTALL = 'install docker with its plugin buildx (docker-buildx-plugin, in Debian docker-buildx)'
 /** The first release with `--progress rawjson`. */
-const OLDEST: readonly [number, number] = [0, 13]
+const OLDEST: Version = [0, 13]
 const ANSWER_WITHIN = 60_000
 
 /** Finds buildx and asks which builder is chosen (`BUILDX_BUILDER`, `docker buildx use`); or why there is none. */
 export async function findBuildx(signal: AbortSignal): Promise<Buildx | Problem> {
-  const command = await findCommand(signal)
-  if ('message' in command) return command
-  const [program, ...args] = command
+  const found = await findCommand(signal)
+  if ('message' in found) return found
+  const [program, ...args] = found.command
   const said = await runProgram(program, [...args, 'inspect'], { signal, timeout: ANSWER_WITHIN })
   if (said.code !== 0) return { message: `buildx has no builder: ${lastLine(said.stderr)}`, hint: CREATE }
   const builder = parseInspect(said.stdout.toString())
   const problem = builderProblem(builder)
-  return problem ?? { command, builder }
+  return problem ?? { ...found, builder }
 }
 
 const CREATE = 'make one with: docker buildx create --use'
 
-async function findCommand(signal: AbortSignal): Promise<BuildxCommand | Problem> {
-  const found = { docker: false }
+async function findCommand(signal: AbortSignal): Promise<Omit<Buildx, 'builder'> | Problem> {
+  let docker = false
   for (const command of [['docker', 'buildx'] as const, ['buildx'] as const]) {
     const [program, ...args] = command
     try {
       const { code, stdout } = await runProgram(program, [...args, 'version'], { signal, timeout: ANSWER_WITHIN })
-      if (program === 'docker') found.docker = true
+      if (program === 'docker') docker = true
       if (code !== 0) continue
       const version = versionIn(stdout.toString())
       if (version && isOlder(version, OLDEST))
@@ -64,12 +67,12 @@ async function findCommand(signal: AbortSignal): Promise<BuildxCommand | Problem
           message: `buildx ${version.join('.')} is too old: ${OLDEST.join('.')} or newer is needed`,
           hint: INSTALL,
         }
-      return command
+      return { command, ...(version ? { version } : {}) }
     } catch (error) {
       if (isArchimageError(error) || signal.aborted) throw error
     }
   }
-  return found.docker
+  return docker
     ? { message: 'its plugin buildx is not installed', hint: INSTALL }
     : { message: 'it is not installed', hint: INSTALL }
 }
@@ -167,16 +170,6 @@ function runsNatively(platform: Platform, own: Platform): boolean {
  */
 export function isClassic({ driver, nodes }: Builder): boolean {
   return driver === 'docker' && !nodes.some(node => 'org.mobyproject.buildkit.worker.snapshotter' in node.labels)
-}
-
-/** `[0, 33]`; undefined for builds that do not say (`v0.0.0+unknown`). */
-export function versionIn(text: string): readonly [number, number] | undefined {
-  const [, major, minor] = /\bv?(\d+)\.(\d+)(?:\.\d+|\+)/.exec(text) ?? []
-  return major === undefined || (major === '0' && minor === '0') ? undefined : [Number(major), Number(minor)]
-}
-
-export function isOlder(version: readonly [number, number], than: readonly [number, number]): boolean {
-  return version[0] < than[0] || (version[0] === than[0] && version[1] < than[1])
 }
 
 function lastLine(bytes: Buffer): string {

@@ -16,14 +16,13 @@ import { type Rewritten, rewriteDockerfile } from '../rewrite.ts'
 import { StepEvents } from '../step-events.ts'
 import { isFresh } from '../steps.ts'
 import { namedFolders, openWorkspace, type Workspace } from '../workspace.ts'
-import { type Buildx, builderAbilities, findBuildx, isClassic, isOlder, versionIn } from './builder.ts'
+import { type Buildx, builderAbilities, findBuildx, isClassic } from './builder.ts'
 import { buildxFailure } from './failure.ts'
+import { buildxLacks, isOlder, type Version, versionIn } from './lacks.ts'
 import { RawProgress } from './raw-progress.ts'
 
 /** BuildKit's release that knows every instruction and flag that we know (frontend 1.20). */
-const WHOLE_LANGUAGE: readonly [number, number] = [0, 26]
-/** The release that can replace images and folders by name (frontend 1.4). */
-const NAMED_CONTEXTS: readonly [number, number] = [0, 10]
+const WHOLE_LANGUAGE: Version = [0, 26]
 /** BuildKit's messages hold pieces of logs. */
 const LONGEST_LINE = 16 << 20
 
@@ -57,22 +56,7 @@ class DockerEngine implements Engine {
   }
 
   lacks(cell: Cell): Problem | undefined {
-    const { builder } = this.#buildx!
-    const [node] = builder.nodes
-    const version = versionIn(node?.version ?? '')
-    const { fixed } = cell.options.times
-    if (namedFolders(cell).length > 0 && version && isOlder(version, NAMED_CONTEXTS))
-      return {
-        message: `its BuildKit ${node!.version} does not know named contexts`,
-        hint: 'choose a newer builder: docker buildx create --use',
-      }
-    if (fixed !== undefined && this.#keeper)
-      return {
-        message:
-          'its own image store cannot set times of files: SOURCE_DATE_EPOCH and timestamps: commit need another builder',
-        hint: 'make one with: docker buildx create --use',
-      }
-    return undefined
+    return buildxLacks(cell, this.#buildx!, this.#keeper !== undefined)
   }
 
   async build(cell: Cell, tools: BuildTools): Promise<ImageManifest> {
@@ -94,22 +78,24 @@ class DockerEngine implements Engine {
     const layout = this.#keeper ? undefined : new Layout(tools)
     const images = new Map<BaseImage, string>()
     for (const image of new Set(cell.lowered.bases)) images.set(image, await this.#hand(image, layout, tools))
-    const directories = namedFolders(cell)
+    const folders = new Map<string, string>()
+    for (const path of namedFolders(cell))
+      folders.set(path, (await this.#keeper?.folder(path, cell, tools)) ?? `archimage.invalid/folder-${folders.size}`)
     const rewritten = rewriteDockerfile(
       cell,
-      {
-        image: image => images.get(image)!,
-        directory: path => `archimage.invalid/folder-${directories.indexOf(path)}`,
-      },
+      { image: image => images.get(image)!, directory: path => folders.get(path)! },
       { syntax: this.#wantsSyntax(), platforms: false },
     )
-    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), tools)
+    const read = layout ? [...folders.keys()] : []
+    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), read, tools)
     try {
       layout?.write(join(workspace.root, 'layout'))
-      const contexts = [
-        ...directories.map((path, i) => `archimage.invalid/folder-${i}=${workspace.directories.get(path)!}`),
-        ...(layout?.contexts(join(workspace.root, 'layout')) ?? []),
-      ]
+      const contexts = layout
+        ? [
+            ...[...folders].map(([path, name]) => `${name}=${workspace.directories.get(path)!}`),
+            ...layout.contexts(join(workspace.root, 'layout')),
+          ]
+        : []
       const image = await this.#run(cell, rewritten, workspace, contexts, tools)
       return await takeImage(image, cell, this.name, tools)
     } finally {
@@ -142,7 +128,7 @@ class DockerEngine implements Engine {
     const [program, ...command] = this.#buildx!.command
     const keeper = this.#keeper
     const result = keeper && `${keeper.repository}/result:${randomBytes(8).toString('hex')}`
-    const progress = new RawProgress(rewritten.stages, new StepEvents(cell, tools.emit))
+    const progress = new RawProgress(rewritten.stages, new StepEvents(cell, tools.emit), keeper !== undefined)
     const said: string[] = []
     const lines = new Lines(line => void (progress.line(line) || said.push(line)), LONGEST_LINE)
     const { compression, level, workers } = cell.options

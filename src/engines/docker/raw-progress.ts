@@ -19,13 +19,18 @@ export interface FailedVertex {
 export class RawProgress {
   readonly #stages: ReadonlyMap<string, LoweredStage>
   readonly #events: StepEvents
+  readonly #fromCounts: boolean
   readonly #vertices = new Map<string, Vertex>()
   #failed: FailedVertex | undefined
 
-  /** `stages` by the names that they have in the Dockerfile that is built. */
-  constructor(stages: ReadonlyMap<string, LoweredStage>, events: StepEvents) {
+  /**
+   * `stages` by the names that they have in the Dockerfile that is built. `fromCounts`: BuildKit looks bases up itself, and then
+   * FROM is the first of the numbered steps of a stage.
+   */
+  constructor(stages: ReadonlyMap<string, LoweredStage>, events: StepEvents, fromCounts: boolean) {
     this.#stages = stages
     this.#events = events
+    this.#fromCounts = fromCounts
   }
 
   /** The first step that failed by itself. */
@@ -55,31 +60,20 @@ export class RawProgress {
     return true
   }
 
-  /** The steps of a stage are numbered; where it stands on an image that BuildKit looked up itself, FROM is the first. */
   #learn(list: readonly Record<string, unknown>[]): void {
-    const unknown = list.filter(
-      vertex => typeof vertex['digest'] === 'string' && !this.#vertices.has(vertex['digest'] as string),
-    )
-    const names = unknown.map(vertex => String(vertex['name'] ?? ''))
-    const withFrom = new Set(
-      names.flatMap(name => {
-        const parts = partsOf(name)
-        return parts?.text.startsWith('FROM ') ? [parts.stage] : []
-      }),
-    )
-    for (const [i, vertex] of unknown.entries()) {
-      const name = names[i]!
-      this.#vertices.set(vertex['digest'] as string, { name, op: this.#op(name, withFrom) })
+    for (const vertex of list) {
+      const [digest, name] = [String(vertex['digest']), String(vertex['name'] ?? '')]
+      if (!this.#vertices.has(digest)) this.#vertices.set(digest, { name, op: this.#op(name) })
     }
   }
 
-  #op(name: string, withFrom: ReadonlySet<string | undefined>): Op | undefined {
+  #op(name: string): Op | undefined {
     const parts = partsOf(name)
-    if (!parts || parts.text.startsWith('FROM ')) return undefined
+    if (!parts) return undefined
     // An only stage is not named.
     const stage = parts.stage === undefined ? this.#stages.values().next().value : this.#stages.get(parts.stage)
-    const at = parts.number - (withFrom.has(parts.stage) ? 2 : 1)
-    const op = stage?.ops[at]
+    const first = this.#fromCounts && stage?.base.kind === 'image' ? 2 : 1
+    const op = stage?.ops[parts.number - first]
     const keyword = parts.text.replace(/^ONBUILD /, '').split(' ', 1)[0]
     return op?.label.startsWith(`${keyword} `) ? op : undefined
   }

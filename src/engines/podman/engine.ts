@@ -63,29 +63,23 @@ class PodmanEngine implements Engine {
       if (!(await fetchImage(image, tools))) throw foreignLayers(image, this.name)
       images.set(image, await this.#keeper!.load(image, tools))
     }
-    const directories = namedFolders(cell)
+    const folders = new Map<string, string>()
+    for (const path of namedFolders(cell)) folders.set(path, await this.#keeper!.folder(path, cell, tools))
     const rewritten = rewriteDockerfile(
       cell,
-      { image: image => images.get(image)!, directory: path => `archimage-folder-${directories.indexOf(path)}` },
+      { image: image => images.get(image)!, directory: path => folders.get(path)! },
       // After a FROM with a platform buildah 1.28 takes that one for the others as well.
       { syntax: false, platforms: true },
     )
-    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), tools)
+    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), [], tools)
     try {
-      const contexts = directories.map((path, i) => `archimage-folder-${i}=${workspace.directories.get(path)!}`)
-      return await this.#run(cell, rewritten, workspace, contexts, tools)
+      return await this.#run(cell, rewritten, workspace, tools)
     } finally {
       workspace.remove()
     }
   }
 
-  async #run(
-    cell: Cell,
-    { stages }: Rewritten,
-    workspace: Workspace,
-    contexts: readonly string[],
-    tools: BuildTools,
-  ): Promise<ImageManifest> {
+  async #run(cell: Cell, { stages }: Rewritten, workspace: Workspace, tools: BuildTools): Promise<ImageManifest> {
     const { signal, store } = tools
     const [podman, keeper] = [this.#podman!, this.#keeper!]
     const [program = '', ...before] = podman.command
@@ -101,7 +95,6 @@ class PodmanEngine implements Engine {
       ...['build', '--format', 'docker', '--pull=never', '--http-proxy=false', '-t', result],
       ...['--platform', formatPlatform(cell.platform), '-f', workspace.dockerfile],
       ...['--ignorefile', workspace.ignoreFile],
-      ...contexts.flatMap(context => ['--build-context', context]),
       ...buildFlags(cell, stages),
       workspace.context,
     ]

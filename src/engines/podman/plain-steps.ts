@@ -29,6 +29,8 @@ export class PlainSteps {
     const own = /^--> |^(?:\[\d+\/\d+\] )?COMMIT\b/.test(text)
     if (step) this.#step(this.#stages[Number(step['stage'] ?? 1) - 1], step['text']!)
     else this.#begun(own && text.includes('Using cache'))
+    // What follows is about the image.
+    if (own && text.includes('COMMIT')) this.#current = undefined
     if (!step && !own && this.#current?.kind === 'run') this.#events.log(`${text}\n`)
   }
 

@@ -81,7 +81,6 @@ STEP by step
       '[2/4] WORKDIR /app :4 =',
       '[3/4] COPY --from=build /o /o :7',
       '[4/4] RUN test :9',
-      '| 5566778899\n',
     ])
   })
 

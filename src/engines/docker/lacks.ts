@@ -1,0 +1,52 @@
+import type { Cell, Problem } from '../engine.ts'
+import { limitNames } from '../flags.ts'
+import type { Buildx } from './builder.ts'
+
+export type Version = readonly [major: number, minor: number]
+
+/** What flags ask for and not every BuildKit does, by its releases; an older one leaves it out without a word. */
+const FEATURES: readonly (readonly [what: string, since: Version, uses: (cell: Cell) => boolean])[] = [
+  ['--shm-size', [0, 10], ({ steps }) => steps.shmSize !== undefined],
+  ['--ulimit', [0, 10], ({ steps }) => steps.ulimits.length > 0],
+  ['SOURCE_DATE_EPOCH and timestamps: commit', [0, 13], ({ options }) => options.times.fixed !== undefined],
+  ['--resource', [0, 31], cell => limitNames(cell).length > 0],
+]
+/** Image layouts from the client. */
+const LAYOUTS: Version = [0, 11]
+/** The buildx that hands limits on. */
+const RESOURCES: Version = [0, 35]
+
+const NEWER = 'choose a newer builder: docker buildx create --use'
+
+/** What this builder cannot do that a cell needs. `classic`: images go in and out by `docker load` and `docker save`. */
+export function buildxLacks(cell: Cell, { builder, version }: Buildx, classic: boolean): Problem | undefined {
+  if (classic && cell.options.times.fixed !== undefined)
+    return {
+      message: 'its own image store sets no times: SOURCE_DATE_EPOCH and timestamps: commit need another builder',
+      hint: 'make one with: docker buildx create --use',
+    }
+  for (const node of builder.nodes) {
+    const buildkit = versionIn(node.version)
+    if (!buildkit) continue
+    if (!classic && isOlder(buildkit, LAYOUTS))
+      return { message: `its BuildKit ${node.version} does not take image layouts`, hint: NEWER }
+    const lacking = FEATURES.find(([, since, uses]) => isOlder(buildkit, since) && uses(cell))
+    if (lacking) return { message: `its BuildKit ${node.version} does not know ${lacking[0]}`, hint: NEWER }
+  }
+  if (version && isOlder(version, RESOURCES) && limitNames(cell).length > 0)
+    return {
+      message: `buildx ${version.join('.')} has no --resource`,
+      hint: `install buildx ${RESOURCES.join('.')} or newer`,
+    }
+  return undefined
+}
+
+/** `[0, 33]`; undefined for builds that do not say (`v0.0.0+unknown`). */
+export function versionIn(text: string): Version | undefined {
+  const [, major, minor] = /\bv?(\d+)\.(\d+)(?:\.\d+|\+)/.exec(text) ?? []
+  return major === undefined || (major === '0' && minor === '0') ? undefined : [Number(major), Number(minor)]
+}
+
+export function isOlder(version: Version, than: Version): boolean {
+  return version[0] < than[0] || (version[0] === than[0] && version[1] < than[1])
+}
