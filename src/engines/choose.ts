@@ -1,8 +1,9 @@
 import { ArchimageError } from '../errors/error.ts'
 import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '../oci/platform.ts'
-import type { Op } from '../plan/lowered.ts'
+import type { RunOp } from '../plan/lowered.ts'
 import type { Abilities, Cell, Engine, Problem } from './engine.ts'
 import type { EngineName } from './names.ts'
+import { runOps, runPlatforms } from './runs.ts'
 
 /** Which engine builds a cell. */
 export interface Choice {
@@ -95,16 +96,6 @@ export class Engines {
   }
 }
 
-function runOps({ lowered }: Pick<Cell, 'lowered'>): (Op & { readonly kind: 'run' })[] {
-  return [...lowered.stages.values()].flatMap(stage => stage.ops.filter(op => op.kind === 'run'))
-}
-
-/** The platforms whose programs run while the cell is built. */
-export function runPlatforms({ lowered }: Pick<Cell, 'lowered'>): Platform[] {
-  const stages = [...lowered.stages.values()].filter(stage => stage.ops.some(op => op.kind === 'run'))
-  return [...new Map(stages.map(({ platform }) => [formatPlatform(platform), platform])).values()]
-}
-
 /** What runs a variant runs the lower ones as well. */
 function ability({ platforms }: Abilities, platform: Platform): 'native' | 'emulated' | 'no' {
   if (platforms === undefined) return 'native'
@@ -130,7 +121,7 @@ function problemOf(engine: Engine, abilities: Abilities, cell: Cell): Problem | 
 
 function missing(
   { lowered }: Cell,
-  run: (Op & { readonly kind: 'run' }) | undefined,
+  run: RunOp | undefined,
   problems: readonly (readonly [EngineName, Problem])[],
 ): ArchimageError {
   const place = run && {
@@ -140,7 +131,7 @@ function missing(
   if (only && more.length === 0)
     return new ArchimageError('ENGINE_MISSING', `${only[0]} cannot build this: ${only[1].message}`, {
       ...place,
-      ...(only[1].hint === undefined ? {} : { hint: only[1].hint }),
+      hint: only[1].hint ?? 'build it with another engine, or leave --engine out',
     })
   const lines = problems.map(([name, { message }]) => `\n- ${name}: ${message}`)
   const hints = new Set(problems.flatMap(([, { hint }]) => hint ?? []))

@@ -2,6 +2,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { redact } from '../errors/redact.ts'
 import type { Op } from '../plan/lowered.ts'
 import type { Cell } from './engine.ts'
+import { ended } from './native/step-failure.ts'
 
 /** What is known of a step that failed in another engine. */
 export interface StepFailure {
@@ -13,10 +14,8 @@ export interface StepFailure {
 
 /** STEP_FAILED with the instruction as its place; the last lines of its output are added by whoever reports it. */
 export function stepFailed({ op, exitCode, said }: StepFailure, { lowered }: Pick<Cell, 'lowered'>): ArchimageError {
-  const what =
-    exitCode === undefined ? redact(said) : exitCode === 137 ? 'it was killed (exit code 137)' : `exit code ${exitCode}`
   const hint = hintFor(said, exitCode)
-  return new ArchimageError('STEP_FAILED', `${op.label}: ${what}`, {
+  return new ArchimageError('STEP_FAILED', exitCode === undefined ? redact(said) : ended({ exitCode }), {
     place: { file: lowered.file, line: op.line, column: op.range.start.column, endLine: op.range.end.line },
     ...(exitCode === undefined ? {} : { details: { exitCode } }),
     ...(hint === undefined ? {} : { hint }),

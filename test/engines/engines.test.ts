@@ -159,7 +159,7 @@ COPY --from=first /bin/busybox /
       const failed = resultOf(broken).cells.find(cell => cell.service === 'bad')!
       expect(failed.failure).toMatchObject({
         code: 'STEP_FAILED',
-        message: expect.stringMatching(/^RUN echo "said: this" .*: exit code 7$/),
+        message: 'exit code 7',
         ...{ file: 'src/bad/Dockerfile', line: 4, endLine: 6 },
         log: expect.arrayContaining(['said: this', 'and "that"']),
       })

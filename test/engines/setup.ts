@@ -21,7 +21,7 @@ export interface RealEngine {
 export interface EngineKind {
   readonly title: string
   /** For `--engine`. */
-  readonly engine: 'docker' | 'podman'
+  readonly engine: 'native' | 'docker' | 'podman'
   /** A network that its steps can have here: daemons of tests have no bridge. */
   readonly network: 'none' | 'host'
   /** Whether it knows --shm-size and --ulimit: the daemon of Debian 12 is too old. */
@@ -32,8 +32,16 @@ export interface EngineKind {
 
 const PATH = [join(peerCache(), 'bin'), process.env['PATH']].join(delimiter)
 
-/** All but the native one; each with its own state in a temporary folder. */
+/** Each with its own state in a temporary folder. */
 export const ENGINE_KINDS: readonly EngineKind[] = [
+  {
+    title: 'native',
+    engine: 'native',
+    network: 'none',
+    limits: true,
+    needs: ['root', 'busybox', 'emulation'],
+    start: async () => ({ env: {}, leavings: async () => '', stop: async () => {} }),
+  },
   {
     title: 'docker buildx with a remote BuildKit',
     engine: 'docker',

@@ -106,7 +106,7 @@ describe('why a build ended', () => {
     const error = buildxFailure(cell, progress.failed, ['ERROR: failed to build: failed to solve: x'])
     expect(error).toMatchObject({
       code: 'STEP_FAILED',
-      message: 'RUN make: exit code 2',
+      message: 'exit code 2',
       place: { file: 'src/api/Dockerfile', line: 2, endLine: 2 },
       details: { exitCode: 2 },
     })
@@ -119,7 +119,7 @@ describe('why a build ended', () => {
       vertexes: [vertex('d2', '', { started, error: 'executor failed running [/bin/sh -c make]: exit code: 137' })],
     })
     const error = buildxFailure(cell, progress.failed, [])
-    expect(error.message).toBe('RUN make: it was killed (exit code 137)')
+    expect(error.message).toBe('exit code 137: a program was ended by SIGKILL')
     expect(error.hint).toContain('memory')
   })
 

@@ -17,6 +17,7 @@ import { findSources, type SourceMatch } from '../../plan/sources.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import type { BuildTools, Cell, Engine, Problem } from '../engine.ts'
 import { type ImageLayer, putImage } from '../image.ts'
+import { runPlatforms } from '../runs.ts'
 import { isFresh } from '../steps.ts'
 import { type ArchiveEntry, archiveEntries } from './archive.ts'
 import { imageTree } from './base.ts'
@@ -55,6 +56,10 @@ export function nativeEngine(noSteps: Problem | undefined = withoutSteps()): Eng
   return {
     name: 'native',
     probe: async () => ({ features: ['run'], problems: noSteps ? [noSteps] : [] }),
+    lacks: cell => {
+      const foreign = runPlatforms(cell).find(({ os }) => os !== 'linux')
+      return foreign && { message: `it runs steps of linux only, not of ${foreign.os}` }
+    },
     build: async (cell, tools) => {
       steps ??= new Steps(tools)
       const build = new NativeBuild(cell, tools, steps)

@@ -38,7 +38,8 @@ function reasonOf(op: RunOp, end: StepEnd, { limits }: StepSettings): [message: 
   return [ended(end)]
 }
 
-function ended({ exitCode, signal }: StepEnd): string {
+/** How a step ended, in words. */
+export function ended({ exitCode, signal }: Pick<StepEnd, 'exitCode' | 'signal'>): string {
   if (signal !== undefined) return `ended by ${signal}`
   // How shells tell that a program of theirs was ended.
   const name = Object.entries(constants.signals).find(([, number]) => number === exitCode - 128)?.[0]

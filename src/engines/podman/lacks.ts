@@ -40,8 +40,7 @@ const FEATURES: readonly Feature[] = [
 /** What this podman cannot do that a cell needs. */
 export function podmanLacks(cell: Cell, { buildah, version }: Podman): Problem | undefined {
   const { lowered, source, steps, platform } = cell
-  if (platform.os !== 'linux')
-    return { message: `it builds images for linux only, not for ${platform.os}`, hint: 'build it with another engine' }
+  if (platform.os !== 'linux') return { message: `it builds images for linux only, not for ${platform.os}` }
   for (const stage of source.dockerfile.stages) {
     const needed = lowered.stages.get(stage.index)
     if (!needed || needed.replaced) continue
@@ -53,7 +52,7 @@ export function podmanLacks(cell: Cell, { buildah, version }: Podman): Problem |
       const { what, since } = feature
       return {
         message: `podman ${version} does not understand ${what} (${lowered.file}:${instruction.range.start.line})`,
-        hint: since ? `one with buildah ${since.join('.')} or newer does` : 'build it with another engine',
+        ...(since ? { hint: `one with buildah ${since.join('.')} or newer does` } : {}),
       }
     }
   }

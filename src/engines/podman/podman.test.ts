@@ -111,12 +111,12 @@ describe('why podman build ended', () => {
     const [op] = cell.lowered.target.ops
     expect(podmanFailure(cell, op, ['to stderr', `${failing}exit status 7`])).toMatchObject({
       code: 'STEP_FAILED',
-      message: 'RUN echo "a: b"; exit 7: exit code 7',
+      message: 'exit code 7',
       place: { line: 2, endLine: 3 },
       details: { exitCode: 7 },
     })
     const killed = podmanFailure(cell, op, ['container exited on killed', `${failing}exit status 1`])
-    expect(killed.message).toBe('RUN echo "a: b"; exit 7: it was killed (exit code 137)')
+    expect(killed.message).toBe('exit code 137: a program was ended by SIGKILL')
   })
 
   test('a runtime that cannot start anything', async () => {
@@ -127,7 +127,7 @@ describe('why podman build ended', () => {
       ': exit status 1',
       `${failing}exit status 1`,
     ])
-    expect(error.message).toEndWith(`: ${runtime}`)
+    expect(error.message).toBe(runtime)
     expect(error.details).toEqual({})
   })
 
