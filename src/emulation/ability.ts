@@ -62,14 +62,13 @@ async function probe(platforms: readonly Platform[], options: ProbeOptions): Pro
   })
   const programs = unique(wanted.flatMap(({ program }) => program ?? []))
   const binfmt = readBinfmt(options.mountPoint)
-  const outcomes = await measure(programs, options)
-  // Handlers that cannot be seen from here, as in a container: whether they have the F flag is tried out.
-  const unseen = programs.filter(
-    ({ name, bytes }) =>
-      outcomes.get(name)!.ran && !ownArchitecture(name) && activeHandler(binfmt, bytes) === undefined,
+  const foreign = programs.filter(
+    ({ name, bytes }) => !ownArchitecture(name) || activeHandler(binfmt, bytes) !== undefined,
   )
-  const elsewhere =
-    unseen.length === 0 ? new Map<string, Outcome>() : await measure(unseen, { ...options, elsewhere: true })
+  const [outcomes, elsewhere] = await Promise.all([
+    measure(programs, options),
+    measure(foreign, { ...options, elsewhere: true }),
+  ])
   return Object.fromEntries(
     wanted.map(({ name, platform, program }) => {
       const seen = program && outcomes.get(program.name)!

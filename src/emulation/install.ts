@@ -1,9 +1,7 @@
-import { ArchimageError } from '../errors/error.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { type Ability, type ProbeOptions, probePlatforms } from './ability.ts'
-import { BINFMT_MISC, type Handler, handlersFor, readBinfmt } from './binfmt.ts'
-import { probeProgram } from './probe-program.ts'
-import { type Problem, problemError } from './problem.ts'
+import { BINFMT_MISC, type Handler, readBinfmt } from './binfmt.ts'
+import type { Problem } from './problem.ts'
 import { elfAt, findQemu, packageCommand, QEMU_FOLDERS, QEMU_NAMES, qemuVersion } from './qemu.ts'
 import {
   enableAll,
@@ -20,8 +18,6 @@ export interface InstallOptions extends Pick<ProbeOptions, 'mountPoint' | 'direc
   readonly folders?: readonly string[]
   /** Register an emulator also where one works already. */
   readonly force?: boolean
-  /** Handlers of another binfmt_misc: what they run is run by the same interpreters here. */
-  readonly handlers?: readonly Handler[]
 }
 
 /** What became of one platform. */
@@ -80,24 +76,17 @@ export async function installEmulators(
   for (const [architecture, former] of replaced) {
     if (installed.some(({ state }, i) => state === 'registered' && platforms[i]!.architecture === architecture))
       continue
-    const again = former && carried(former, architecture)
-    if (again !== undefined) register(again, mountPoint)
+    const restored = former && again(former)
+    if (restored !== undefined) register(restored, mountPoint)
     else unregister(OWN_PREFIX + architecture, mountPoint)
   }
   return installed
 }
 
-/** The interpreter that another binfmt_misc has for the architecture, else QEMU. */
 async function choose(
   architecture: string,
-  { handlers = [], folders = QEMU_FOLDERS }: InstallOptions,
+  { folders = QEMU_FOLDERS }: InstallOptions,
 ): Promise<Registration | Problem> {
-  const program = probeProgram({ os: 'linux', architecture })
-  const fitting =
-    program &&
-    handlersFor({ handlers }, program.bytes).find(({ enabled, interpreter }) => enabled && elfAt(interpreter))
-  const same = fitting && carried(fitting, architecture)
-  if (same !== undefined) return same
   const { found, unfit } = findQemu(architecture, folders)
   if (found !== undefined) return qemuRegistration(architecture, found.path, await qemuVersion(found.path))
   const command = packageCommand(architecture)
@@ -112,32 +101,31 @@ async function choose(
   }
 }
 
-/** A handler that exists, as one of ours. */
-function carried({ interpreter, flags, match }: Handler, architecture: string): Registration | undefined {
-  if (match === undefined || match.offset !== 0) return undefined
-  const { magic, mask = new Uint8Array(magic.length).fill(0xff) } = match
-  return {
-    ...{ name: OWN_PREFIX + architecture, interpreter, match: { magic, mask } },
-    flags: flags.includes('F') ? flags : `${flags}F`,
-  }
-}
-
 /**
- * The same inside the user namespace of this process (Linux 6.7), without root: mounts a binfmt_misc of the namespace's own
- * on `mountPoint`. From then on the machine's handlers do not hold in the namespace, so `platforms` are all that the
- * steps in it need, and `handlers` those of the machine. Throws EMULATOR_MISSING for a platform that cannot be had.
+ * The same for the user namespace of this process alone (Linux 6.7), without root: mounts a binfmt_misc of the namespace's own over
+ * the machine's, whose handlers do not hold in the namespace from then on. They are registered again as far as their
+ * interpreters are there. The mount namespace must not be the machine's. Throws PERMISSION where the kernel is older.
  */
 export async function registerHere(
   platforms: readonly Platform[],
-  options: InstallOptions & { readonly mountPoint: string },
+  options: InstallOptions = {},
 ): Promise<readonly Installed[]> {
-  mountBinfmt(options.mountPoint)
-  const installed = await installEmulators(platforms, options)
-  const failures = installed.flatMap(({ problem }) => (problem ? [problemError(problem)] : []))
-  if (failures.length > 1)
-    throw new ArchimageError('EMULATOR_MISSING', `${failures.length} platforms do not run here`, { parts: failures })
-  if (failures[0] !== undefined) throw failures[0]
-  return installed
+  const { mountPoint = BINFMT_MISC } = options
+  const { handlers } = readBinfmt(mountPoint)
+  mountBinfmt(mountPoint, true)
+  // The newest is to be the newest again.
+  for (const handler of handlers.toReversed())
+    if (handler.enabled && elfAt(handler.interpreter) !== undefined) {
+      const registration = again(handler)
+      if (registration !== undefined) register(registration, mountPoint)
+    }
+  return installEmulators(platforms, options)
+}
+
+/** A handler that is or was there, for the same files; with the F flag. */
+function again({ name, interpreter, flags, match }: Handler): Registration | undefined {
+  if (match === undefined) return undefined
+  return { name, interpreter, match, flags: flags.includes('F') ? flags : `${flags}F` }
 }
 
 /** Takes away the handlers that archimage registered, of these architectures or of all. Gives their names. */

@@ -3,7 +3,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import type { Binfmt, Handler } from './binfmt.ts'
 import { ILLEGAL, type Outcome } from './measure.ts'
-import { findQemu, packageCommand, QEMU_NAMES } from './qemu.ts'
+import { elfAt, findQemu, packageCommand, QEMU_NAMES } from './qemu.ts'
 
 /** Why a platform does not run here, as data: it is remembered and printed as JSON. */
 export interface Problem {
@@ -76,15 +76,15 @@ function lacksInstructions(name: string, who: string): Problem {
 
 /** It runs here, but does it in another root? */
 function notEverywhere({ platform, elsewhere, handler, emulated }: Findings): Problem | undefined {
-  if (!emulated) return undefined
+  if (!emulated || elsewhere?.ran) return undefined
   // Exit codes of chroot(1) and unshare(1) when the program could not be started; others are their own trouble.
-  const missing = elsewhere !== undefined && 'exit' in elsewhere && [126, 127].includes(elsewhere.exit)
-  if (handler === undefined ? !missing : handler.flags.includes('F')) return undefined
+  const failed = elsewhere !== undefined && 'exit' in elsewhere && [126, 127].includes(elsewhere.exit)
+  const fixed = handler?.flags.includes('F') ?? true
+  if (!failed && fixed) return undefined
   const who = handler === undefined ? 'its handler' : `the handler ${handler.name} (${handler.interpreter})`
-  return broken(
-    platform,
-    `${formatPlatform(platform)} runs on this machine but not inside images: ${who} is registered without the F flag`,
-  )
+  const loader = handler && elfAt(handler.interpreter)?.interpreter
+  const why = !fixed || handler === undefined ? 'is registered without the F flag' : `needs ${loader ?? 'other files'}`
+  return broken(platform, `${formatPlatform(platform)} runs on this machine but not inside images: ${who} ${why}`)
 }
 
 function refused({ platform, handler, emulated, binfmt }: Findings, error: string): Problem {

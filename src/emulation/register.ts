@@ -3,7 +3,7 @@ import { release } from 'node:os'
 import { join } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import { mount } from '../sys/mount.ts'
-import { BINFMT_MISC } from './binfmt.ts'
+import { BINFMT_MISC, type Handler } from './binfmt.ts'
 import { elfMatch } from './elf-match.ts'
 
 /** What our handlers are called, so that nothing else is ever taken away: `archimage-arm64`. */
@@ -13,7 +13,7 @@ export const OWN_PREFIX = 'archimage-'
 export interface Registration {
   readonly name: string
   readonly interpreter: string
-  readonly match: { readonly magic: Uint8Array; readonly mask: Uint8Array }
+  readonly match: NonNullable<Handler['match']>
   readonly flags: string
 }
 
@@ -24,7 +24,7 @@ export interface Registration {
  */
 export function qemuRegistration(architecture: string, interpreter: string, version: string | undefined): Registration {
   const flags = Number.parseInt(version ?? '0', 10) >= 6 && kernelAtLeast(5, 12) ? 'FCP' : 'FC'
-  return { name: OWN_PREFIX + architecture, interpreter, match: elfMatch(architecture)!, flags }
+  return { name: OWN_PREFIX + architecture, interpreter, match: { offset: 0, ...elfMatch(architecture)! }, flags }
 }
 
 export function kernelAtLeast(major: number, minor: number, kernel: string = release()): boolean {
@@ -36,7 +36,8 @@ export function kernelAtLeast(major: number, minor: number, kernel: string = rel
 export function registrationLine({ name, interpreter, match, flags }: Registration): string {
   const hex = (bytes: Uint8Array): string => [...bytes].map(byte => `\\x${byte.toString(16).padStart(2, '0')}`).join('')
   const delimiter = [':', '|', ',', ';'].find(char => !interpreter.includes(char))
-  const line = ['', name, 'M', '', hex(match.magic), hex(match.mask), interpreter, flags].join(delimiter)
+  const { offset, magic, mask = new Uint8Array(magic.length).fill(0xff) } = match
+  const line = ['', name, 'M', offset, hex(magic), hex(mask), interpreter, flags].join(delimiter)
   // MAX_REGISTER_LENGTH of Linux; a line break would end the interpreter's name.
   if (delimiter === undefined || interpreter.includes('\n') || Buffer.byteLength(line) > 1920)
     throw new ArchimageError('CONFIG_INVALID', `the kernel does not take ${interpreter} as the path of an emulator`, {
@@ -73,11 +74,11 @@ function write(path: string, text: string, doing: string): void {
 }
 
 /**
- * Mounts binfmt_misc where it is not mounted; inside a user namespace (Linux 6.7) that namespace gets handlers of its own,
- * and none of the machine's holds in it any longer. Throws PERMISSION, EMULATOR_BROKEN.
+ * Mounts binfmt_misc where it is not mounted, or over what is. Inside a user namespace (Linux 6.7) that namespace gets handlers of
+ * its own, and none of the machine's holds in it any longer. Throws PERMISSION, EMULATOR_BROKEN.
  */
-export function mountBinfmt(mountPoint: string = BINFMT_MISC): void {
-  if (existsSync(join(mountPoint, 'register'))) return
+export function mountBinfmt(mountPoint: string = BINFMT_MISC, over = false): void {
+  if (!over && existsSync(join(mountPoint, 'register'))) return
   const doing = `mounting binfmt_misc on ${mountPoint}`
   try {
     if (mountPoint !== BINFMT_MISC) mkdirSync(mountPoint, { recursive: true })

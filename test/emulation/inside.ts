@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { probePlatforms } from '../../src/emulation/ability.ts'
 import { readBinfmt } from '../../src/emulation/binfmt.ts'
-import { registerHere } from '../../src/emulation/install.ts'
 import { measure } from '../../src/emulation/measure.ts'
 import { probeProgram } from '../../src/emulation/probe-program.ts'
+import { readyPlatforms } from '../../src/emulation/ready.ts'
 import { register } from '../../src/emulation/register.ts'
 import { parsePlatform, parsePlatforms } from '../../src/oci/platform.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'archimage-inside-'))
-const mountPoint = join(folder, 'binfmt')
+const mountPoint = '/proc/sys/fs/binfmt_misc'
 const arm64 = probeProgram(parsePlatform('linux/arm64'))!
 
 /** A program of this machine that ends with exit code 64, and one of a machine that does not exist. */
@@ -31,11 +31,12 @@ argv0.writeBigUInt64LE(BigInt(argv0.length), 64 + 40)
 writeFileSync(join(folder, 'argv0'), argv0, { mode: 0o755 })
 
 async function main(): Promise<unknown> {
-  const before = await probePlatforms(parsePlatforms(['linux/amd64,linux/arm64,linux/arm/v7']))
-  const registered = await registerHere(parsePlatforms(['linux/arm64,linux/arm/v7']), { mountPoint })
+  const platforms = parsePlatforms(['linux/arm64,linux/arm/v7'])
+  const before = await probePlatforms(platforms)
+  const after = await readyPlatforms(platforms, { ownNamespace: true })
   const elsewhere = await measure([arm64], { elsewhere: true })
   const first = spawnSync(join(folder, 'argv0'), [], { argv0: 'Zebra' }).status
-  const match = { magic: alien.slice(0, 20), mask: new Uint8Array(20).fill(0xff) }
+  const match = { offset: 0, magic: alien.slice(0, 20), mask: new Uint8Array(20).fill(0xff) }
   register({ name: 'archimage-alien', interpreter, match, flags: '' }, mountPoint)
   const program = { name: 'alien', bytes: alien }
   const here = (await measure([program])).get('alien')
@@ -44,7 +45,7 @@ async function main(): Promise<unknown> {
   const fixed = (await measure([program], { elsewhere: true })).get('alien')
   return {
     before,
-    registered,
+    after,
     elsewhere: elsewhere.get('arm64'),
     first,
     alien: { here, there, fixed },
@@ -55,6 +56,5 @@ async function main(): Promise<unknown> {
 try {
   process.stdout.write(JSON.stringify(await main()))
 } finally {
-  spawnSync('umount', [mountPoint])
   rmSync(folder, { recursive: true, force: true })
 }
