@@ -22,7 +22,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   lint: ['oci', 'dockerfile', 'context', 'plan'],
   executable: [],
   emulation: ['oci', 'tar', 'sys', 'executable'],
-  sandbox: ['oci', 'sys'],
+  sandbox: ['oci', 'rootfs', 'sys'],
   manifests: ['oci', 'registry', 'store', 'transports'],
   verify: ['oci', 'store', 'registry', 'layer', 'transports'],
   attest: ['oci', 'layer', 'store'],

@@ -115,7 +115,7 @@ export interface SandboxSummary {
   /** `runc`, `crun`, `namespaces`, `chroot`. */
   readonly runtime: string
   readonly rootless: boolean
-  /** How roots are stacked: `overlay`, `fuse-overlayfs`, `copy`. */
+  /** How roots are made: `overlay`, `copy`. */
   readonly roots: string
   /** What the default network is: `pasta`, `slirp4netns`, `host`. */
   readonly network: string

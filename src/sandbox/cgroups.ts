@@ -11,7 +11,7 @@ export function hideCgroups(runtime: Runtime): void {
     mount('tmpfs', '/sys/fs/cgroup', 'tmpfs', MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, 'size=4k')
     return
   }
-  if (runtime.name === 'namespaces') return
+  if (runtime.name !== 'runc') return
   for (const { target, flags } of mountsBelow('/sys/fs/cgroup'))
     mount('', target, '', MS.REMOUNT | MS.BIND | MS.RDONLY | flags)
 }

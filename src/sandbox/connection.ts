@@ -27,8 +27,8 @@ export class Connection {
   #next = SETUP
   #failure: Error | undefined
 
-  constructor() {
-    const { child, program } = startRunner()
+  constructor(namespaces: boolean) {
+    const { child, program } = startRunner(namespaces)
     this.#child = child
     // Written to a process that is gone: `close` below says it.
     child.stdin!.on('error', () => {})
@@ -42,15 +42,14 @@ export class Connection {
       }),
     )
     const [said, reports] = [lastWords(child.stderr!), lastWords(child.stdio[3] as Readable)]
-    this.#ended = new Promise(resolve => {
-      child.on('error', error => {
-        this.#fail(startFailure(program, reports(), error.message))
-        resolve()
-      })
-      child.on('close', () => {
-        this.#fail(startFailure(program, reports(), said().toString()))
-        resolve()
-      })
+    const started = new Promise<string>(resolve => {
+      child.on('error', error => resolve(error.message))
+      child.on('close', () => resolve(''))
+    })
+    this.#ended = started.then(async problem => {
+      // The runtime does not wait for descriptors beyond the first three.
+      const words = problem === '' ? [await said, await reports] : [Buffer.from(problem), Buffer.alloc(0)]
+      this.#fail(startFailure(program, words[1]!, words[0]!.toString()))
     })
   }
 
@@ -106,12 +105,10 @@ export class Connection {
   }
 }
 
-function lastWords(stream: Readable): () => Buffer {
+async function lastWords(stream: Readable): Promise<Buffer> {
   let bytes = Buffer.alloc(0)
-  stream.on('data', (chunk: Buffer) => {
-    bytes = Buffer.concat([bytes, chunk]).subarray(-LAST_WORDS)
-  })
-  return () => bytes
+  for await (const chunk of stream) bytes = Buffer.concat([bytes, chunk as Buffer]).subarray(-LAST_WORDS)
+  return bytes
 }
 
 /** Why the process could not be started, or what it died of. */
@@ -126,12 +123,9 @@ function startFailure(program: LaunchProgram, reports: Buffer, said: string): Ar
   const { call, errno } = failure
   const code = Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? String(errno)
   const what =
-    call.name === 'unshare'
-      ? 'this process may not make namespaces'
-      : call.name === 'mount'
-        ? 'this process may not mount /proc'
-        : `${call.name} failed`
+    { unshare: 'this process may not make namespaces', mount: 'this process may not mount /proc' }[call.name] ??
+    `${call.name} failed`
   return new ArchimageError('SANDBOX_MISSING', `steps cannot run here: ${what} (${code})`, {
-    hint: 'archimage doctor says what is missing and what to do about it',
+    hint: 'a container needs --privileged for it, or --cap-add SYS_ADMIN with --security-opt seccomp=unconfined,apparmor=unconfined,systempaths=unconfined; in one that you trust with your Dockerfiles, build with --sandbox=chroot',
   })
 }

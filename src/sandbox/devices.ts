@@ -1,6 +1,11 @@
-import { closeSync, mkdirSync, openSync, symlinkSync } from 'node:fs'
+import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, rmSync, symlinkSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { isArchimageError } from '../errors/error.ts'
+import { makeNode } from '../sys/ffi.ts'
 import { MS, mount } from '../sys/mount.ts'
-import { lstat } from './paths.ts'
+import { lstat, resolveInRoot } from './paths.ts'
+import { isReachable, keepingTimes } from './stubs.ts'
+import type { Undo } from './undo.ts'
 
 /** Docker's devices; a step opens them and no others. */
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'] as const
@@ -20,6 +25,29 @@ export const DEVICE_LINKS = [
 /** Names below /dev. */
 export function devicesFor(insecure: boolean): readonly string[] {
   return insecure ? [...DEVICES, ...MORE_DEVICES.filter(name => lstat(`/dev/${name}`) !== undefined)] : DEVICES
+}
+
+/** The same as nodes of their own, in a root where nothing can be bound. Where they may not be made, the step has none. */
+export function makeDeviceNodes(root: string, undo: Undo): void {
+  for (const name of DEVICES) {
+    const at = resolveInRoot(root, `/dev/${name}`)
+    const { rdev } = lstatSync(`/dev/${name}`)
+    if (lstat(at) !== undefined || !makeDevice(at, rdev)) continue
+    chmodSync(at, 0o666)
+    undo.add(() => {
+      if (isReachable(root, at)) keepingTimes(dirname(at), () => rmSync(at, { force: true }))
+    })
+  }
+}
+
+function makeDevice(at: string, rdev: number): boolean {
+  try {
+    keepingTimes(dirname(at), () => makeNode(at, 'char', 0o666, (rdev >> 8) & 0xfff, rdev & 0xff))
+    return true
+  } catch (error) {
+    if (isArchimageError(error) && error.code === 'PERMISSION') return false
+    throw error
+  }
 }
 
 /**

@@ -71,6 +71,27 @@ function loopbackUp(): Call[] {
   ]
 }
 
+/** All that is done for a step where no namespace can be made. */
+export function chrootCalls(step: Step, prepared: Prepared): Call[] {
+  const [PR_SET_PDEATHSIG, SIGKILL] = [1, 9]
+  return [
+    call('close_range', FIRST_FD, 2 ** 32 - 1, 0),
+    call('prctl', PR_SET_PDEATHSIG, SIGKILL),
+    call('setsid'),
+    call('chdir', prepared.root),
+    call('chroot', '.'),
+    call('chdir', '/'),
+    ...rlimits(step, prepared.openFiles).map(limitCall),
+    call('umask', 0o022),
+    call('chdir', step.cwd),
+    // The container that we are in has a filter of its own, and may not let us take away more.
+    ...confineCalls(step, prepared).map(one =>
+      ['seccomp', 'prctl'].includes(one.name) ? { ...one, unless: [EPERM, EACCES, EINVAL] } : one,
+    ),
+    ...executeCalls(step, prepared),
+  ]
+}
+
 /** What the child does: the root with all that is mounted in it, then confinement, then the command. */
 export function stepCalls(step: Step, prepared: Prepared): Call[] {
   const files = new Descriptors()

@@ -19,7 +19,8 @@ export function runInNamespaces(step: Step, prepared: Prepared, output: Output):
   return { end, kill: () => endTree(child, end) }
 }
 
-function endOf({ failures, status }: Said, step: Step, prepared: Prepared): StepEnd {
+/** What became of a step, from what its program said. */
+export function endOf({ failures, status }: Said, step: Step, prepared: Prepared): StepEnd {
   const last = failures.at(-1)
   if (last?.call.name === 'execve') {
     const tried = failures.filter(({ call }) => call.name === 'execve')

@@ -7,7 +7,7 @@ import type { StepEnd } from './step.ts'
 
 /** What starts steps: an OCI runtime, or we ourselves. */
 export interface Runtime {
-  readonly name: 'namespaces' | 'runc' | 'crun'
+  readonly name: 'namespaces' | 'runc' | 'crun' | 'chroot'
   readonly path: string
 }
 

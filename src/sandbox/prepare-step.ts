@@ -1,33 +1,20 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { MS, mount } from '../sys/mount.ts'
 import { MAX_LOWERS } from '../sys/overlay.ts'
+import { cover } from './cover.ts'
+import { makeDeviceNodes } from './devices.ts'
 import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
+import { mountLayers } from './layers.ts'
 import type { StepNetwork } from './network.ts'
-import { mountLayers } from './overlay.ts'
 import { lstat, resolveInRoot } from './paths.ts'
 import type { Bind, Prepared } from './spec.ts'
 import type { Step } from './step.ts'
 import { prepareMounts } from './step-mounts.ts'
 import { Stubs } from './stubs.ts'
+import type { Surroundings } from './surroundings.ts'
 import type { Undo } from './undo.ts'
 import { lookUpUser, type StepUser } from './user.ts'
-
-/** What all steps of this process have in common. */
-export interface Surroundings {
-  /** A directory in memory. */
-  readonly memory: string
-  /** One on the disk of the snapshots. */
-  readonly scratch: string
-  /** The lowest layer of all roots, see makeStubLayer. */
-  readonly stubs: string
-  readonly rootless: boolean
-  readonly cgroups2: boolean
-  readonly inRootCgroup: boolean
-  readonly openFiles: number
-  readonly capabilities: readonly string[]
-  readonly ttyGroup: boolean
-  readonly groupsDenied: boolean
-}
 
 /**
  * Makes all that a step finds: its root, what is mounted in it, its user and working directory. Whatever was made is undone by
@@ -40,42 +27,44 @@ export async function prepareStep(
   undo: Undo,
 ): Promise<Omit<Prepared, 'cgroups'>> {
   const place = `${around.memory}/${step.id}`
-  const root = `${place}/root`
-  mkdirSync(root)
-  // Below everything lies what every step needs to mount something on: it is there without being written into `upper`.
-  const lowers = step.lowers.length < MAX_LOWERS ? [around.stubs, ...step.lowers] : step.lowers
-  mountLayers(root, { ...step, lowers }, { rootless: around.rootless, devices: step.insecure }, undo)
+  const root = makeRoot(step, place, around, undo)
   const stubs = new Stubs(root)
   undo.add(() => stubs.remove())
-
   for (const name of ['/proc', '/dev', '/sys']) stubs.make(name, 'directory')
+  if (!around.mounts) makeDeviceNodes(root, undo)
 
   const user = lookUpUser(root, step.user)
   const binds = [
     ...nameFiles(step, network, place, stubs),
     ...(await prepareMounts(
       step.mounts,
-      { memory: place, scratch: `${around.scratch}/${step.id}`, root, rootless: around.rootless },
+      { ...around, memory: place, scratch: `${around.scratch}/${step.id}`, root },
       undo,
     )),
   ]
   for (const [i, { source, target }] of binds.entries())
     if (!isMounted(target, binds.slice(0, i)))
       stubs.make(target, lstatSync(source).isDirectory() ? 'directory' : 'file')
+  if (!around.mounts)
+    for (const [i, bind] of binds.entries()) await cover(root, bind, `${around.scratch}/${step.id}-${i}`, undo)
   if (!isMounted(step.cwd, binds)) makeWorkingDirectory(resolveInRoot(root, step.cwd), user)
   return { ...around, root, user, binds, network: step.network === 'none' ? 'own' : network }
 }
 
-/** What roots seldom have, and what steps' mounts stand on. On the disk of the snapshots: st_dev of files would differ from their directories'. */
-export function makeStubLayer(at: string): void {
-  for (const name of ['', '/proc', '/dev', '/sys', '/etc']) {
-    mkdirSync(at + name)
-    chmodSync(at + name, 0o755)
+function makeRoot(step: Step, place: string, around: Surroundings, undo: Undo): string {
+  const devices = step.insecure
+  const root = `${place}/root`
+  if (!around.mounts) return step.upper
+  mkdirSync(root)
+  if (around.roots === 'copy') {
+    undo.mount(step.upper, root, '', MS.BIND)
+    if (!devices) mount('', root, '', MS.REMOUNT | MS.BIND | MS.NODEV)
+    return root
   }
-  for (const name of ['hosts', 'resolv.conf']) {
-    writeFileSync(`${at}/etc/${name}`, '')
-    chmodSync(`${at}/etc/${name}`, 0o644)
-  }
+  // Below everything lies what every step needs to mount something on.
+  const lowers = step.lowers.length < MAX_LOWERS ? [around.stubs, ...step.lowers] : step.lowers
+  mountLayers(root, { ...step, lowers }, { rootless: around.rootless, devices }, undo)
+  return root
 }
 
 /** /etc/hosts and /etc/resolv.conf. */

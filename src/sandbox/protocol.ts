@@ -31,9 +31,12 @@ export interface Verdict {
   readonly runtime: Runtime
   /** Undefined: the network of this machine. */
   readonly network?: NetworkTool
+  readonly roots: 'overlay' | 'copy'
   readonly rootless: boolean
   /** In a user namespace in which only the user exists. */
   readonly singleUser: boolean
+  /** Why overlays do not work. */
+  readonly problem?: string
   /** Why what is better does not serve, in the words of those who tried. */
   readonly refused: readonly string[]
 }

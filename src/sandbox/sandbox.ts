@@ -18,7 +18,10 @@ export interface SandboxOptions {
     get<T>(kind: string, key: string): T | undefined
     put(kind: string, key: string, value: unknown): void
   }
-  /** Only this way of starting steps. */
+  /**
+   * Only this way of starting steps. With `chroot`, for containers that may not make namespaces, a step is hardly confined: only where
+   * somebody has asked for it.
+   */
   readonly runtime?: Runtime['name']
 }
 
@@ -29,11 +32,13 @@ const RECORDS = 'sandbox'
  * more the first time on a machine. Throws SANDBOX_MISSING where this machine runs none, with what to do about it.
  */
 export async function openSandbox({ directory, records, runtime }: SandboxOptions): Promise<Sandbox> {
-  const runtimes = runtimesHere().filter(({ name }) => runtime === undefined || name === runtime)
-  const networks = networksHere()
+  const runtimes = runtimesHere().filter(
+    ({ name }) => name === (runtime ?? name) && (name !== 'chroot' || runtime === name),
+  )
+  const networks = runtime === 'chroot' ? [] : networksHere()
   const key = JSON.stringify([release(), process.getuid?.(), [...runtimes, ...networks].map(identity)])
   const known = records?.get<Verdict>(RECORDS, key)
-  const connection = new Connection()
+  const connection = new Connection(runtime !== 'chroot')
   const verdict = await connection.open({ directory, runtimes, networks, ...(known && { known }) })
   if (known === undefined) records?.put(RECORDS, key, verdict)
   return {
@@ -60,7 +65,7 @@ export async function openSandbox({ directory, records, runtime }: SandboxOption
  */
 function runtimesHere(): Runtime[] {
   const names = isUserNamespace() ? (['crun', 'runc'] as const) : (['runc'] as const)
-  return [{ name: 'namespaces', path: '' }, ...installed(names)]
+  return [{ name: 'namespaces', path: '' }, ...installed(names), { name: 'chroot', path: '' }]
 }
 
 function networksHere(): NetworkTool[] {
@@ -81,13 +86,22 @@ function identity({ path }: { readonly path: string }): unknown {
   return [path, size, mtimeMs]
 }
 
-function factsOf({ runtime, network, rootless, singleUser, refused }: Verdict): SandboxFacts {
+function factsOf({ runtime, network, roots, rootless, singleUser, refused }: Verdict): SandboxFacts {
+  const remarks =
+    runtime.name === 'chroot'
+      ? [
+          'steps are confined by chroot(2) alone: they see processes and network of this machine, their secrets lie on the disk while they run, and there is no /proc',
+        ]
+      : [
+          ...(network === undefined
+            ? ['steps use the network of this machine: neither pasta nor slirp4netns connects one of their own']
+            : []),
+          ...(roots === 'copy' ? ['roots are copied for every step, which takes long: overlays do not work here'] : []),
+        ]
   return {
-    ...{ runtime: runtime.name, rootless, roots: 'overlay', network: network?.name ?? 'host' },
+    ...{ runtime: runtime.name, rootless, roots, network: network?.name ?? 'host' },
     remarks: [
-      ...(network === undefined
-        ? ['steps use the network of this machine: neither pasta nor slirp4netns connects one of their own']
-        : []),
+      ...remarks,
       ...(singleUser ? [`no user but yours exists in steps, chown to another fails: ${SUB_ID_REMEDY}`] : []),
       ...refused,
     ],

@@ -1,21 +1,19 @@
-import { chmodSync, chownSync, cpSync, lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, cpSync, lstatSync, mkdirSync, writeFileSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
 import { MS } from '../sys/mount.ts'
-import { mountLayers } from './overlay.ts'
+import { removeTree } from '../sys/remove-tree.ts'
+import { copyLayers, mountLayers } from './layers.ts'
 import { lstat, resolveInRoot } from './paths.ts'
 import { serveSocket } from './socket.ts'
 import type { Bind } from './spec.ts'
 import type { StepMount } from './step.ts'
+import type { Surroundings } from './surroundings.ts'
 import type { Undo } from './undo.ts'
 
-export interface Places {
-  /** A directory of the step on a file system in memory. */
-  readonly memory: string
-  /** One on the disk of the snapshots, for what is thrown away; made when it is needed. */
-  readonly scratch: string
+/** Where a step's mounts are made. */
+export interface Places extends Pick<Surroundings, 'memory' | 'scratch' | 'mounts' | 'roots' | 'rootless'> {
   /** The step's root as the step finds it. */
   readonly root: string
-  readonly rootless: boolean
 }
 
 /** Makes what a step's mounts show; all of them are directories or files to be bound. */
@@ -41,36 +39,31 @@ async function prepare(
     case 'directory':
       return { source: one.source, options: one.readOnly ? ['ro', 'nodev'] : ['nodev'] }
     case 'layers': {
-      const root = `${at}-root`
-      mkdirSync(root)
-      const writable = one.readOnly ? {} : scratchPair(scratch, undo)
-      mountLayers(root, { lowers: one.lowers, ...writable }, places, undo)
+      const root = await lay(one.lowers, !one.readOnly, at, scratch, places, undo)
       const source = resolveInRoot(root, one.path)
       if (lstat(source) === undefined)
         throw new ArchimageError('STEP_FAILED', `mount ${one.target}: ${one.path} does not exist in its source`, {
           hint: 'check from= and source= of the mount',
         })
-      return { source, options: one.readOnly ? ['ro'] : [] }
+      return { source, options: one.readOnly ? ['ro', 'nodev'] : ['nodev'] }
     }
     case 'scratch-copy': {
       const stat = lstatSync(one.source)
-      if (!stat.isDirectory()) {
-        mkdirSync(scratch, { recursive: true })
-        undo.add(() => rmSync(scratch, { recursive: true, force: true }))
-        cpSync(one.source, `${scratch}/file`, { preserveTimestamps: true })
-        chownSync(`${scratch}/file`, stat.uid, stat.gid)
-        return { source: `${scratch}/file`, options: ['nodev'] }
-      }
-      mkdirSync(at)
-      mountLayers(at, { lowers: [one.source], ...scratchPair(scratch, undo) }, places, undo)
-      return { source: at, options: [] }
+      if (stat.isDirectory())
+        return { source: await lay([one.source], true, at, scratch, places, undo), options: ['nodev'] }
+      mkdirSync(scratch, { recursive: true })
+      undo.add(() => removeTree(scratch))
+      cpSync(one.source, `${scratch}/file`, { preserveTimestamps: true })
+      chownSync(`${scratch}/file`, stat.uid, stat.gid)
+      return { source: `${scratch}/file`, options: ['nodev'] }
     }
     case 'tmpfs': {
       mkdirSync(at)
       const there = lstat(resolveInRoot(places.root, one.target))
-      const mode = there?.isDirectory() ? (there.mode & 0o7777).toString(8) : '1777'
+      const mode = there?.isDirectory() ? there.mode & 0o7777 : 0o1777
       const size = one.size === undefined ? '' : `,size=${one.size}`
-      undo.mount('tmpfs', at, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${mode}${size}`)
+      if (places.mounts) undo.mount('tmpfs', at, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${mode.toString(8)}${size}`)
+      else chmodSync(at, mode)
       return { source: at, options: ['nosuid', 'nodev'] }
     }
     case 'bytes': {
@@ -87,12 +80,27 @@ async function prepare(
   }
 }
 
-/** Upper and work directory for writes that are thrown away. */
-function scratchPair(scratch: string, undo: Undo): { readonly upper: string; readonly work: string } {
-  mkdirSync(`${scratch}/work`, { recursive: true })
-  undo.add(() => rmSync(scratch, { recursive: true, force: true }))
-  mkdirSync(`${scratch}/upper`)
-  return { upper: `${scratch}/upper`, work: `${scratch}/work` }
+/** Layers as a directory; what is written to it is thrown away. */
+async function lay(
+  lowers: readonly string[],
+  writable: boolean,
+  at: string,
+  scratch: string,
+  places: Places,
+  undo: Undo,
+): Promise<string> {
+  if (places.roots === 'copy') {
+    await copyLayers(scratch, lowers, places, undo)
+    return scratch
+  }
+  const [upper, work] = [`${scratch}/upper`, `${scratch}/work`]
+  if (writable) {
+    undo.add(() => removeTree(scratch))
+    for (const directory of [upper, work]) mkdirSync(directory, { recursive: true })
+  }
+  mkdirSync(at)
+  mountLayers(at, { lowers, ...(writable ? { upper, work } : {}) }, places, undo)
+  return at
 }
 
 function give(

@@ -4,7 +4,10 @@ export interface Step {
   readonly id: string
   /** Directories of the layers that the step stands on, the lowest first; unpacked, never written to. */
   readonly lowers: readonly string[]
-  /** An empty directory: becomes exactly what the step changed, in the form that overlayfs gives an upper directory. */
+  /**
+   * An empty directory: becomes exactly what the step changed, in the form that overlayfs gives an upper directory. With copied
+   * roots (`SandboxFacts.roots`) it holds the root instead, copied from `lowers` by copyRoot of rootfs, and is changed itself.
+   */
   readonly upper: string
   /** An empty directory on the file system of `upper`: overlayfs needs it. */
   readonly work: string
@@ -103,8 +106,8 @@ export interface StepTools {
 export interface SandboxFacts {
   readonly runtime: 'runc' | 'crun' | 'namespaces' | 'chroot'
   readonly rootless: boolean
-  /** How roots are stacked. */
-  readonly roots: 'overlay' | 'fuse-overlayfs' | 'copy'
+  /** How roots are made of layers: stacked, or copied, see `Step.upper`. */
+  readonly roots: 'overlay' | 'copy'
   /** What `network: default` is. */
   readonly network: 'pasta' | 'slirp4netns' | 'host'
   /** What is weaker here than it would be elsewhere, in words. */

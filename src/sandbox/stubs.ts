@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, rmdirSync, unlinkSync } from 'node:fs'
+import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimes } from '../sys/ffi.ts'
 import { lstat, resolveInRoot } from './paths.ts'
@@ -37,21 +37,21 @@ export class Stubs {
   /** To be called when nothing runs in the root any more, and nothing is mounted in it. */
   remove(): void {
     for (const real of this.#made.reverse()) {
-      const stat = this.#reachable(real) ? lstat(real) : undefined
+      const stat = isReachable(this.#root, real) ? lstat(real) : undefined
       if (stat?.isDirectory()) keepingTimes(dirname(real), () => removeEmpty(real))
       else if (stat?.isFile() && stat.size === 0) keepingTimes(dirname(real), () => unlinkSync(real))
     }
   }
-
-  /** The step may have put links where directories were. */
-  #reachable(real: string): boolean {
-    for (let at = dirname(real); at !== this.#root; at = dirname(at))
-      if (lstat(at)?.isDirectory() !== true) return false
-    return true
-  }
 }
 
-function keepingTimes(directory: string, change: () => void): void {
+/** Whether the way to a path below `root` leads through directories only: a step may have put links where they were. */
+export function isReachable(root: string, real: string): boolean {
+  for (let at = dirname(real); at !== root; at = dirname(at)) if (lstat(at)?.isDirectory() !== true) return false
+  return true
+}
+
+/** Changes what is in a directory and not its times. */
+export function keepingTimes(directory: string, change: () => void): void {
   const { mtimeNs } = lstatSync(directory, { bigint: true })
   change()
   const nanoseconds = ((mtimeNs % BILLION) + BILLION) % BILLION
@@ -66,5 +66,20 @@ function removeEmpty(directory: string): void {
     rmdirSync(directory)
   } catch (error) {
     if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  }
+}
+
+/**
+ * Makes what roots seldom have, and what steps' mounts stand on, as a layer below all of them: so it is there without being
+ * written into an upper directory. On the disk of the snapshots: elsewhere st_dev of files would differ from their directories'.
+ */
+export function makeStubLayer(at: string): void {
+  for (const name of ['', '/proc', '/dev', '/sys', '/etc']) {
+    mkdirSync(at + name)
+    chmodSync(at + name, 0o755)
+  }
+  for (const name of ['hosts', 'resolv.conf']) {
+    writeFileSync(`${at}/etc/${name}`, '')
+    chmodSync(`${at}/etc/${name}`, 0o644)
   }
 }

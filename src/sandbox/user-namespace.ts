@@ -31,14 +31,15 @@ export async function enterUserNamespace({ signal, env = {} }: UserNamespaceOpti
   if (uid === 0) return undefined
   const { child, program } = startWithin({ ...process.env, ...env })
   const reports: Buffer[] = []
+  const stream = child.stdio[3] as Readable
   const said = new Promise<void>(resolve => {
-    const stream = child.stdio[3] as Readable
     stream.on('data', (chunk: Buffer) => {
       reports.push(chunk)
       resolve()
     })
     stream.on('close', resolve)
   })
+  const saidAll = new Promise<void>(resolve => void stream.on('close', resolve))
   const ended = once(child, 'exit') as Promise<[code: number | null, signal: NodeJS.Signals | null]>
   const ask = (): void => void (inForeground() || child.kill('SIGTERM'))
   signal.addEventListener('abort', ask, { once: true })
@@ -48,7 +49,7 @@ export async function enterUserNamespace({ signal, env = {} }: UserNamespaceOpti
     go.on('error', () => {})
     if (program.read(Buffer.concat(reports)).status !== undefined) await mapIds(child.pid!, uid)
     go.end('.')
-    const [code, killedBy] = await ended
+    const [[code, killedBy]] = await Promise.all([ended, saidAll])
     const failure = program.read(Buffer.concat(reports)).failures.at(-1)
     if (failure !== undefined) throw refusal(failure.call, failure.errno)
     return code ?? 128 + constants.signals[killedBy!]

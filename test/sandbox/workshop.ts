@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { copyRoot } from '../../src/rootfs/copy.ts'
 import { openSandbox, type SandboxOptions } from '../../src/sandbox/sandbox.ts'
 import type { Sandbox, Step, StepEnd } from '../../src/sandbox/step.ts'
 import { busyboxRoot } from '../peers/index.ts'
@@ -39,6 +40,8 @@ export async function openWorkshop(options: Partial<SandboxOptions> = {}): Promi
       const [upper, work] = [join(folder, id, 'upper'), join(folder, id, 'work')]
       mkdirSync(upper, { recursive: true })
       mkdirSync(work)
+      if (sandbox.facts.roots === 'copy')
+        await copyRoot(more.lowers ?? [base], upper, { userxattr: sandbox.facts.rootless })
       const text = { stdout: '', stderr: '' }
       const step: Step = {
         ...{ id, lowers: [base], upper, work, cwd: '/', user: '', mounts: [], network: 'none', insecure: false },

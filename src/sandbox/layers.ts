@@ -1,5 +1,8 @@
+import { mkdirSync } from 'node:fs'
+import { copyRoot } from '../rootfs/copy.ts'
 import { unmount } from '../sys/mount.ts'
 import { overlayMount } from '../sys/overlay.ts'
+import { removeTree } from '../sys/remove-tree.ts'
 import type { Undo } from './undo.ts'
 
 export interface Layers {
@@ -20,4 +23,16 @@ export function mountLayers(
   const writable = upper === undefined || work === undefined ? {} : { upper, work }
   overlayMount({ lowers, target, userxattr: rootless, nodev: !devices, ...writable })
   undo.add(() => unmount(target))
+}
+
+/** The same as a copy on the disk, `target` is made. */
+export async function copyLayers(
+  target: string,
+  lowers: readonly string[],
+  { rootless }: { readonly rootless: boolean },
+  undo: Undo,
+): Promise<void> {
+  mkdirSync(target, { recursive: true })
+  undo.add(() => removeTree(target))
+  await copyRoot(lowers, target, { userxattr: rootless })
 }
