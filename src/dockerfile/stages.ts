@@ -168,9 +168,11 @@ function refuseCircles(dockerfile: Dockerfile, uses: readonly (readonly Use[])[]
         path.pop()
       } else if (onPath.has(use.stage)) {
         const circle = path.slice(path.findIndex(({ stage }) => stage === use.stage)).map(({ stage }) => labelOf(stage))
+        // BuildKit names the last instruction that takes from there.
+        const by = uses[top.stage.index]!.findLast(({ stage }) => stage === use.stage)!.by
         throw invalid(
           dockerfile,
-          use.by.range,
+          by.range,
           `stages need each other in a circle: ${[...circle, labelOf(use.stage)].join(' → ')}`,
           'move what both need into a stage of its own',
         )

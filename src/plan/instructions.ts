@@ -18,7 +18,7 @@ import { goQuoteList } from './go-format.ts'
 import { healthcheck, healthText } from './health.ts'
 import type { CopySource, Op } from './lowered.ts'
 import { needsNames } from './owner-number.ts'
-import { joinWorkdir } from './paths.ts'
+import { joinWorkdir, slashed } from './paths.ts'
 import { clean } from './posix.ts'
 import { runOp, type StepPolicy, shellOf } from './run-op.ts'
 import { isSignal } from './signals.ts'
@@ -92,11 +92,11 @@ export async function applyInstruction(
     case 'workdir': {
       const path = joinWorkdir(state.config.WorkingDir ?? '/', word(instruction.path), os)
       set({ WorkingDir: path })
-      const slashed = os === 'windows' ? path.replaceAll('\\', '/') : path
-      if (slashed === '/') return commit('WORKDIR /')
+      const at = slashed(path, os)
+      if (at === '/') return commit('WORKDIR /')
       const user = state.config.User ?? ''
       checkOwner(`WORKDIR after USER ${user}`, user, false)
-      return write({ kind: 'workdir', path: clean(slashed), user, ...placed(instruction) }, `WORKDIR ${slashed}`)
+      return write({ kind: 'workdir', path: clean(at), user, ...placed(instruction) }, `WORKDIR ${at}`)
     }
     case 'user': {
       const user = word(instruction.user)

@@ -23,8 +23,14 @@ export function joinPath(parent: string, path: string, os: string, keepSlash: bo
   const out = given.startsWith('/') ? clean(given) : join(base, given)
   if (!keepSlash) return out
   if (given.endsWith('/') && !out.endsWith('/')) return `${out}/`
-  if (given.endsWith('/.') || given === '.') return out === '/' ? '/.' : `${out}/.`
+  // On windows the path was cleaned once more before, and the dot is gone.
+  if (!windows && (given.endsWith('/.') || given === '.')) return out === '/' ? '/.' : `${out}/.`
   return out
+}
+
+/** A path with forward slashes, whatever the system. */
+export function slashed(path: string, os: string): string {
+  return os === 'windows' ? path.replaceAll('\\', '/') : path
 }
 
 /** WORKDIR as the config has it: backslashes on windows; on linux an absolute path stays as it is written. */

@@ -5,6 +5,7 @@ import { type Mount, parseMount } from '../dockerfile/mounts.ts'
 import { scriptOf } from '../dockerfile/script.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { CopySource, RunMount, RunOp, StepNetwork } from './lowered.ts'
+import { slashed } from './paths.ts'
 import { clean, join, nameOf } from './posix.ts'
 import type { StageState } from './stage-state.ts'
 
@@ -59,7 +60,7 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
         ? script.args
         : [...shellOf(state), script.kind === 'file' ? `/dev/pipes/${script.name}` : script.text],
     env: [...env].map(([key, value]) => `${key}=${value}`),
-    cwd: state.config.WorkingDir || '/',
+    cwd: slashed(state.config.WorkingDir || '/', state.platform.os),
     user: state.config.User ?? '',
     mounts: inOrder(mounts),
     network,

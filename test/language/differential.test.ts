@@ -1,6 +1,6 @@
 import { expect } from 'bun:test'
 import { requirePeers } from '../peers/require.ts'
-import { compareExpansion, compareParsing } from './differential.ts'
+import { compareConversion, compareExpansion, compareParsing } from './differential.ts'
 
 // Seeds are fixed, so that a commit fails for what it changes. `npm run fuzz -- --list` has the same with any seed and amount.
 const compared = requirePeers('dockerfile-oracle')
@@ -11,4 +11,8 @@ compared('words mean what BuildKit makes of them', async () => {
 
 compared('Dockerfiles are split, understood and refused as by BuildKit', async () => {
   expect(await compareParsing({ runs: 20_000, seed: 1 })).toEqual([])
+})
+
+compared('config, history and operations are those of BuildKit, for six platforms', async () => {
+  expect(await compareConversion({ runs: 10_000, seed: 1 })).toEqual([])
 })

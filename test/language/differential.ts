@@ -3,8 +3,10 @@ import { expandHeredoc, expandWord, expandWords } from '../../src/dockerfile/exp
 import { parseDockerfile } from '../../src/dockerfile/parse.ts'
 import { isArchimageError } from '../../src/errors/error.ts'
 import { dockerfile, VARIABLES, word } from './arbitraries.ts'
+import { conversionOfAnswer, convert } from './conversion.ts'
 import { askBuildKit } from './oracle.ts'
 import { outline, outlineOfAnswer } from './outline.ts'
+import { type ProjectCase, project, questionOf } from './projects.ts'
 
 /** How much is compared: so many inputs that this seed makes. */
 export interface Amount {
@@ -80,6 +82,37 @@ export async function compareParsing(amount: Amount): Promise<Differences> {
   })
 }
 
+/** Lowered for a platform: config, history and operations, or the line of the refusal. */
+export async function compareConversion(amount: Amount): Promise<Differences> {
+  const cases = fc.sample(project, { numRuns: amount.runs, seed: amount.seed })
+  const answers = await askBuildKit(cases.map(questionOf))
+  const results = await Promise.all(cases.map(async one => convert(one).catch(refusal)))
+  return differences(cases, (one, i) => {
+    const [theirs, ours] = [answers[i]!, results[i]!]
+    if (typeof ours !== 'string') {
+      if (theirs.error !== undefined) return [theirs.error, 'no error']
+      const [a, b] = [conversionOfAnswer(theirs), ours].map(one => JSON.stringify(one, null, 1))
+      return a === b ? undefined : where(a!, b!)
+    }
+    if (isLater(one, ours)) return undefined
+    const line = Number(/^\d+/.exec(ours)?.[0])
+    // Of several bases that cannot be had any may be the first: they are asked for at once.
+    const anyOf = /failed to parse stage name|not found/.test(theirs.error ?? '')
+    return theirs.error !== undefined && (!theirs.lines?.length || anyOf || theirs.lines.includes(line))
+      ? undefined
+      : [`${theirs.lines}: ${theirs.error ?? 'no error'}`, ours]
+  })
+}
+
+/** What BuildKit finds out only when it builds, and what docs/differences.md says of stages. */
+function isLater({ dockerfile }: ProjectCase, ours: string): boolean {
+  return (
+    /no \/etc\/passwd to look|does not exist|no stage with the index/.test(ours) ||
+    // A trigger that takes from its own stage gets what that stage has so far.
+    (dockerfile.includes('FROM onb AS dep') && ours.includes('"dep"'))
+  )
+}
+
 /** What docs/differences.md says of refusals. */
 function isApart(text: string, ours: string, theirs: string | undefined): boolean {
   return (
@@ -100,15 +133,25 @@ function isBeyondAscii(text: string): boolean {
   return /--|#/.test(text) && /[^\0-\x7f]/.test(text)
 }
 
+/** The parts of two long texts where they differ. */
+function where(a: string, b: string): readonly string[] {
+  let at = 0
+  while (a[at] === b[at]) at++
+  return [a, b].map(text => text.slice(Math.max(0, at - 100), at + 200))
+}
+
 /** The result, or the line and the words of the refusal. Anything else that is thrown is a bug. */
 function refusalOr<T>(work: () => T): T | string {
   try {
     return work()
   } catch (error) {
-    if (isArchimageError(error) && error.code === 'DOCKERFILE_INVALID')
-      return `${error.place?.line ?? ''}: ${error.message}`
-    throw error
+    return refusal(error)
   }
+}
+
+function refusal(error: unknown): string {
+  if (!isArchimageError(error)) throw error
+  return `${error.place?.line ?? ''}: ${error.message}`
 }
 
 function differences<T>(

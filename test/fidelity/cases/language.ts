@@ -27,4 +27,20 @@ export const language: readonly Case[] = [
     files: c => c.file('größe.txt').file('a'),
     differs: { section: 'Flags beyond ASCII', only: /^linux\/amd64: \/x\/gr/ },
   }),
+  {
+    name: 'an index beyond the last stage',
+    dockerfile: 'FROM scratch AS t\nCOPY --from=REG/base:1 /etc/passwd /\nCOPY --from=1 /etc/group /\n',
+    differs: { section: 'An index beyond the last stage', only: /^archimage refuses, BuildKit does not/ },
+  },
+  {
+    name: 'one letter and a slash on windows',
+    dockerfile: 'FROM REG/windows:1\nCOPY a b/\n',
+    platforms: ['windows/amd64'],
+    differs: { section: 'One letter and a slash on Windows', only: /: \/(?:Files\/)?b(?:\/a)?: BuildKit/ },
+  },
+  {
+    name: 'a stage whose name no image can have',
+    dockerfile: 'FROM scratch AS bad-\nCOPY a /\n',
+    refused: true,
+  },
 ]
