@@ -28,7 +28,7 @@ export interface LintResult {
   readonly options: CheckOptions
 }
 
-/** Makes one of equal findings and of equal errors, with all their platforms; findings in the order of lines. */
+/** Makes one of equal findings and of equal errors, with all their platforms; findings in the order of lines and rules. */
 export function merged({
   findings,
   errors,
@@ -37,7 +37,9 @@ export function merged({
     JSON.stringify([file, rule, range.start, range.end, message])
   const errorKey = ({ error }: LintError): string => JSON.stringify([error.message, error.place?.line])
   return {
-    findings: joined(findings, findingKey).sort((a, b) => a.range.start.line - b.range.start.line),
+    findings: joined(findings, findingKey).sort(
+      (a, b) => a.range.start.line - b.range.start.line || (a.rule < b.rule ? -1 : a.rule > b.rule ? 1 : 0),
+    ),
     errors: joined(errors, errorKey).sort((a, b) => (a.error.place?.line ?? 0) - (b.error.place?.line ?? 0)),
   }
 }

@@ -89,6 +89,7 @@ function lintFor(
       top(dockerfile),
     ),
     options: checks,
+    ruleNames: RULES.map(rule => rule.name),
     ...(options.ignored ? { ignored: options.ignored } : {}),
     ...(options.modes ? { modes: options.modes } : {}),
     ...(options.platformException === undefined ? {} : { platformException: options.platformException }),
@@ -96,15 +97,11 @@ function lintFor(
   const report =
     (rule: Rule, range: Range, comments: readonly string[] = []): Report =>
     (message, at = range) => {
-      if (!isWanted(rule, rule.wholeFile ? checks : withComments(checks, comments))) return
-      found.findings.push({
-        rule: rule.name,
-        level: rule.level,
-        message,
-        file: dockerfile.file,
-        range: at,
-        platforms: on,
-      })
+      const own = 'comments' in at ? at.comments : comments
+      if (!isWanted(rule, rule.wholeFile ? checks : withComments(checks, own))) return
+      const { name, level } = rule
+      const place = 'range' in at ? at.range : at
+      found.findings.push({ rule: name, level, message, file: dockerfile.file, range: place, platforms: on })
     }
   const walked = file.stages.filter(stage => stage.needed || input.all)
   for (const rule of RULES) {

@@ -26,6 +26,7 @@ function distance(a: readonly string[], b: readonly string[]): number {
     const next = [i]
     for (let j = 1; j <= b.length; j++)
       next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    if (Math.min(...next) >= LIMIT) return LIMIT
     row = next
   }
   return row[b.length]!

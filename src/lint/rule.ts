@@ -7,8 +7,8 @@ import type { Step } from './walk.ts'
 /** `error`: the image would be wrong, or archimage refuses to build it. */
 export type Level = 'error' | 'warning'
 
-/** Says that a rule is broken; without a range at the instruction that the check is about. */
-export type Report = (message: string, range?: Range) => void
+/** Says that a rule is broken: at a place, or at an instruction with the comments above it; else at what the check is about. */
+export type Report = (message: string, at?: Range | Instruction) => void
 
 /** What all checks of a Dockerfile for one platform can look at. */
 export interface FileView {
@@ -26,6 +26,7 @@ export interface FileView {
   readonly globals: ReadonlyMap<string, string>
   readonly defaults: ReadonlyMap<string, string> | undefined
   readonly options: CheckOptions
+  readonly ruleNames: readonly string[]
   /** Whether .dockerignore leaves a source of COPY out; absent where there is none. */
   readonly ignored?: (source: string) => boolean
   /** What sources of COPY take from the context, with its modes; absent where there is none to look at. */

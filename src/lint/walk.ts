@@ -36,6 +36,8 @@ export interface Step {
   readonly missing: readonly { readonly name: string; readonly known: readonly string[] }[]
 }
 
+/** So many variables are looked at for a suggestion. */
+const MOST_NAMES = 200
 /** Arguments that BuildKit keeps out of the environment. */
 const NO_VARIABLES = ['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE']
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -72,7 +74,7 @@ function walkStage(
     const note = ({ value, unmatched }: Expansion): string => {
       for (const name of unmatched)
         if (!state.declared.has(name) && !NO_VARIABLES.includes(name))
-          missing.push({ name, known: [...state.env.keys()] })
+          missing.push({ name, known: state.env.keys().take(MOST_NAMES).toArray() })
       return value
     }
     const env = { get: (name: string) => state.env.get(name) }

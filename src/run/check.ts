@@ -7,6 +7,7 @@ import type { CheckedFile } from '../lint/checked.ts'
 import { type LintError, type LintResult, merged } from '../lint/finding.ts'
 import { imageUses, otherTargets } from '../lint/image-uses.ts'
 import { type LintOptions, lintDockerfile } from '../lint/lint.ts'
+import type { FileMode } from '../lint/rule.ts'
 import type { KnownImage } from '../lint/stage-views.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import { relocated } from '../plan/placed.ts'
@@ -127,7 +128,7 @@ class Check {
     return {
       ...this.preparation.checkOptions(service, context),
       platforms,
-      ...(context && service.modes === 'context' ? { modes: sources => modesOf(context, sources) } : {}),
+      ...(context && service.modes === 'context' ? { modes: once(sources => modesOf(context, sources)) } : {}),
     }
   }
 
@@ -166,7 +167,9 @@ function cellsOf(request: CheckRequest, units: readonly Unit[], preparation: Pre
 function withoutSaid(one: LintError, { findings }: LintResult): readonly LintError[] {
   const { code, place } = one.error
   if (code !== 'PLATFORM_MISSING' && code !== 'PLATFORM_MISMATCH') return [one]
-  const said = findings.filter(({ level, range }) => level === 'error' && range.start.line === place?.line)
+  const said = findings.filter(({ rule, level, range }) =>
+    code === 'PLATFORM_MISMATCH' ? rule === 'FinalStagePinned' : level === 'error' && range.start.line === place?.line,
+  )
   const platforms = one.platforms.filter(platform => !said.some(finding => finding.platforms.includes(platform)))
   return platforms.length === 0 ? [] : [{ ...one, platforms }]
 }
@@ -179,6 +182,17 @@ function byFile(checked: readonly CheckedFile[]): readonly CheckedFile[] {
     ...merged({ findings: group.flatMap(one => one.findings), errors: group.flatMap(one => one.errors) }),
     platforms: [...new Set(group.flatMap(one => one.platforms))],
   }))
+}
+
+/** Each platform asks for the same. */
+function once(modes: (sources: readonly string[]) => readonly FileMode[]): typeof modes {
+  const known = new Map<string, readonly FileMode[]>()
+  return sources => {
+    const key = JSON.stringify(sources)
+    const found = known.get(key) ?? modes(sources)
+    known.set(key, found)
+    return found
+  }
 }
 
 function keyOf(reference: string, platform: Platform): string {

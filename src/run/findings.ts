@@ -49,9 +49,10 @@ export class RunFindings {
     this.findings.push(...findings)
   }
 
+  /** By file and line: cells end in any order. */
   warnings(): readonly string[] {
-    const groups = Map.groupBy(this.findings, ({ file }) => file)
-    return [...groups].flatMap(([file, findings]) =>
+    const groups = [...Map.groupBy(this.findings, ({ file }) => file)].sort(([a], [b]) => (a < b ? -1 : 1))
+    return groups.flatMap(([file, findings]) =>
       merged({ findings, errors: [] }).findings.map(({ rule, message, range, platforms }) => {
         const only = onlyOn(platforms, [...this.platforms.get(file)!])
         return `${file}:${range.start.line}: ${rule}: ${message}${only === undefined ? '' : ` (on ${only})`}`
