@@ -44,10 +44,18 @@ export {
 } from './oci/platform.ts'
 export { familiarReference, formatReference, parseReference, type Reference, withDefaultTag } from './oci/reference.ts'
 
-// A Dockerfile: its instructions with their ranges, then what it means for one platform, with everything expanded.
+// A Dockerfile: its instructions with their ranges, what checks find in it, then what it means for one platform, with everything
+// expanded. The language alone, without what loads the rest, is `archimage/dockerfile`.
 
-export type { Dockerfile, Instruction, Stage } from './dockerfile/ast.ts'
+export type { Dockerfile, Instruction, Range, Stage } from './dockerfile/ast.ts'
+export { type Environment, type ExpandOptions, type Expansion, expandWord, expandWords } from './dockerfile/expand.ts'
 export { parseDockerfile } from './dockerfile/parse.ts'
+export { findStage, type NeededStage, reachableStages, type StageOptions, targetStage } from './dockerfile/stages.ts'
+export type { Finding, LintError, LintResult } from './lint/finding.ts'
+export { type LintOptions, lintDockerfile } from './lint/lint.ts'
+export type { Rule } from './lint/rule.ts'
+export { RULES } from './lint/rules.ts'
+export type { KnownImage } from './lint/stage-views.ts'
 export { type LowerInput, lower } from './plan/lower.ts'
 export type { BaseImage, Lowered, LoweredStage, Op } from './plan/lowered.ts'
 
@@ -61,6 +69,7 @@ export { selectServices } from './project/select.ts'
 // A run: builds what changed, publishes, reads back, and tells everything as events.
 
 export { createReporter, type Reporter, type ReporterOptions } from './report/reporter.ts'
+export { type CheckReport, checkServices } from './run/check.ts'
 export type {
   CellResult,
   CellState,

@@ -40,6 +40,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   cli: ['*'],
   doctor: ['*'],
   'index.ts': ['*'],
+  'language.ts': ['dockerfile', 'lint', 'oci', 'plan'],
 }
 
 /** Rooms or files of which only the types may be used, by the room that uses them. */
@@ -152,6 +153,17 @@ test('the rooms make no circle', () => {
   }
   for (const room of edges.keys()) visit(room, [])
   expect(done.size).toBeGreaterThan(10)
+})
+
+test('the language of Dockerfiles loads nothing of store, network or runtime', () => {
+  const reached = new Set(['src/language.ts'])
+  for (const file of reached)
+    for (const { target, type } of importsOf(file))
+      if (!type && target.startsWith('.')) reached.add(posix.join(posix.dirname(file), target))
+  const rooms = new Set([...reached].map(roomOf))
+  expect([...rooms].sort()).toEqual(['context', 'dockerfile', 'errors', 'language.ts', 'lint', 'oci', 'plan'])
+  const packages = [...reached].flatMap(importsOf).map(({ target }) => target)
+  expect(packages.filter(target => !target.startsWith('.') && !target.startsWith('node:'))).toEqual([])
 })
 
 test('the rules see what they forbid', () => {

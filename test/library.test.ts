@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as archimage from '../src/index.ts'
+import * as language from '../src/language.ts'
 import { removeFolder, temporaryFolder } from './peers/process.ts'
 
 const folder = temporaryFolder('archimage-library')
@@ -59,4 +60,28 @@ test('errors have codes, and a text for people', async () => {
   expect(archimage.isArchimageError(error)).toBe(true)
   expect((error as archimage.ArchimageError).exit).toBe(2)
   expect(archimage.renderError(error)).toContain('nowhere.yaml')
+})
+
+test('the language of Dockerfiles alone: parse, expand, stages, lint', () => {
+  const text =
+    'ARG V=1\nFROM scratch AS base\nARG V\nENV A=${V:-2} B=$MISSING\nFROM scratch AS tool\nFROM base\nCOPY a-amd64 /a\n'
+  const dockerfile = language.parseDockerfile(text, 'Dockerfile')
+  const [base, , last] = dockerfile.stages
+  const env = base!.instructions[1]!
+  expect(
+    env.kind === 'env' && env.pairs.map(({ value }) => language.expandWord(value, new Map([['V', '3']])).value),
+  ).toEqual(['3', ''])
+  const needed = language.reachableStages(dockerfile, language.targetStage(dockerfile), {
+    baseOf: stage => stage.from.image,
+  })
+  expect(needed.map(({ stage }) => stage)).toEqual([base!, last!])
+  const platforms = language.parsePlatforms(['linux/amd64,linux/arm64'])
+  const { findings, errors } = language.lintDockerfile(dockerfile, { platforms })
+  expect(errors).toEqual([])
+  expect(findings.map(({ rule, range, platforms }) => [rule, range.start.line, platforms])).toEqual([
+    ['UndefinedVar', 4, ['linux/amd64', 'linux/arm64']],
+    ['HardcodedArchitecture', 7, ['linux/arm64']],
+  ])
+  expect(language.RULES.find(rule => rule.name === 'UndefinedVar')!.description).toContain('defined')
+  expect(archimage.lintDockerfile).toBe(language.lintDockerfile)
 })

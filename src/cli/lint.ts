@@ -8,7 +8,8 @@ import { lintSarif } from '../lint/formats/sarif.ts'
 import { lintText } from '../lint/formats/text.ts'
 import { terminal } from '../sys/terminal.ts'
 import { checkRequest, runCheck } from './check-request.ts'
-import { command, type Invocation, insecureOption, list, parse, workingDirectory } from './command.ts'
+import { command, type Invocation, insecureOption, list, parse, say, workingDirectory } from './command.ts'
+import { isPath } from './request.ts'
 import { VERSION } from './version.ts'
 
 const ABOUT = `Checks the Dockerfiles of the project in this folder, of the services that are named, or of one path, for every platform: the rules
@@ -46,6 +47,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const out = terminal(1)
   const format = options['json'] === true ? 'json' : String(options['format'])
   out.write(FORMATS[format]!(files, styleFor(out, process.env)))
+  if (format === 'text' && options['platform'] === undefined && args.some(isPath))
+    say('note: checked for this machine only; --platform linux/amd64,linux/arm64 also tells what harms others')
   return gravest(files.map(file => exitOf(file, options['errorOn'] === 'warning')))
 }
 

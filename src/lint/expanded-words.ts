@@ -9,49 +9,49 @@ export interface ExpandableWord {
   readonly expand: (word: string, env: { get(name: string): string | undefined }, options: ExpandOptions) => Expansion
 }
 
+const NONE: readonly never[] = []
+
 /**
- * The words of an instruction in which the builder replaces variables; those of ARG and EXPOSE, which have rules of their
- * own, are not among them. RUN's text belongs to the shell, `--from` and `--exclude` take no variables.
+ * The words of an instruction in which the builder replaces variables, as far as there is something in them to replace. Those of
+ * ARG, ENV and EXPOSE, which have rules of their own, are not among them; RUN's text belongs to the shell, `--from` and
+ * `--exclude` take no variables.
  */
 export function expandableWords(instruction: Instruction): readonly ExpandableWord[] {
-  return wordsOf(instruction).filter(({ text }) => text.includes('$') || text.includes('\\') || /['"`]/.test(text))
-}
-
-function wordsOf(instruction: Instruction): readonly ExpandableWord[] {
-  const words = (...texts: readonly (string | undefined)[]): readonly ExpandableWord[] =>
-    texts.flatMap(text => (text === undefined ? [] : { text, expand: expandWord }))
   switch (instruction.kind) {
-    case 'env':
     case 'label':
-      return words(...instruction.pairs.flatMap(({ key, value }) => [key, value]))
+      return words(instruction.pairs.flatMap(({ key, value }) => [key, value]))
     case 'copy':
     case 'add': {
+      const { chown, chmod, sources, dest, files } = instruction
       const checksum = instruction.kind === 'add' ? instruction.checksum : undefined
-      const heredocs = instruction.files.flatMap(({ content, expand }) =>
-        expand ? { text: content, expand: expandHeredoc } : [],
-      )
-      return [
-        ...words(instruction.chown, instruction.chmod, checksum, ...instruction.sources, instruction.dest),
-        ...heredocs,
-      ]
+      const own = words([chown, chmod, checksum, ...sources, dest])
+      if (files.length === 0) return own
+      const heredocs = files.flatMap(({ content, expand }) => (expand ? { text: content, expand: expandHeredoc } : []))
+      return [...own, ...heredocs]
     }
     case 'run':
-      return words(...instruction.mounts.flatMap(mountWords))
+      return instruction.mounts.length === 0 ? NONE : words(instruction.mounts.flatMap(mountWords))
     case 'workdir':
-      return words(instruction.path)
+      return words([instruction.path])
     case 'user':
-      return words(instruction.user)
+      return words([instruction.user])
     case 'volume':
-      return words(...instruction.paths)
+      return words(instruction.paths)
     case 'stopsignal':
-      return words(instruction.signal)
+      return words([instruction.signal])
     default:
-      return []
+      return NONE
   }
+}
+
+function words(texts: readonly (string | undefined)[]): readonly ExpandableWord[] {
+  const found = texts.filter(text => text !== undefined && /[$\\'"`]/.test(text)) as string[]
+  return found.map(text => ({ text, expand: expandWord }))
 }
 
 /** The values in a `--mount`, which are expanded one by one. */
 function mountWords(raw: string): readonly string[] {
+  if (!raw.includes('$')) return NONE
   const values: string[] = []
   const keep = (word: string): string => {
     values.push(word)

@@ -94,34 +94,64 @@ function lintFor(
     ...(options.modes ? { modes: options.modes } : {}),
     ...(options.platformException === undefined ? {} : { platformException: options.platformException }),
   }
-  const report =
-    (rule: Rule, range: Range, comments: readonly string[] = []): Report =>
-    (message, at = range) => {
-      const own = 'comments' in at ? at.comments : comments
-      if (!isWanted(rule, rule.wholeFile ? checks : withComments(checks, own))) return
-      const { name, level } = rule
-      const place = 'range' in at ? at.range : at
-      found.findings.push({ rule: name, level, message, file: dockerfile.file, range: place, platforms: on })
-    }
-  const walked = file.stages.filter(stage => stage.needed || input.all)
-  for (const rule of RULES) {
-    const { check } = rule
-    check.file?.(file, report(rule, top(dockerfile)))
-    if (check.instruction)
-      for (const one of everyInstruction(dockerfile))
-        check.instruction(one, report(rule, one.range, one.comments), file)
-    if (check.stage)
-      for (const one of file.stages) {
-        const { range, comments } = one.stage.from
-        check.stage(one, report(rule, range, comments), file)
-      }
-    if (check.image)
-      for (const use of walked.flatMap(imagesOf)) check.image(use, report(rule, use.by.range, use.by.comments), file)
+  const sayers = new Map(RULES.map(rule => [rule, new Sayer(rule, checks, dockerfile.file, on, found.findings)]))
+  const first = dockerfile.stages[0]!.from
+  for (const rule of FILE_RULES) rule.check.file!(file, sayers.get(rule)!.at(first.range, []))
+  for (const one of everyInstruction(dockerfile))
+    for (const rule of INSTRUCTION_RULES)
+      rule.check.instruction!(one, sayers.get(rule)!.at(one.range, one.comments), file)
+  for (const view of file.stages) {
+    const { range, comments } = view.stage.from
+    for (const rule of STAGE_RULES) rule.check.stage!(view, sayers.get(rule)!.at(range, comments), file)
+    if (view.needed || input.all)
+      for (const use of imagesOf(view))
+        for (const rule of IMAGE_RULES)
+          rule.check.image!(use, sayers.get(rule)!.at(use.by.range, use.by.comments), file)
   }
-  const stepRules = RULES.filter(rule => rule.check.step !== undefined)
+  const stepSayers = STEP_RULES.map(rule => [rule.check.step!, sayers.get(rule)!] as const)
   walk(file.stages, input, step => {
-    for (const rule of stepRules) rule.check.step!(step, report(rule, step.range, step.comments), file)
+    for (const [check, sayer] of stepSayers) check(step, sayer.at(step.range, step.comments), file)
   })
+}
+
+const FILE_RULES = RULES.filter(({ check }) => check.file)
+const INSTRUCTION_RULES = RULES.filter(({ check }) => check.instruction)
+const STAGE_RULES = RULES.filter(({ check }) => check.stage)
+const IMAGE_RULES = RULES.filter(({ check }) => check.image)
+const STEP_RULES = RULES.filter(({ check }) => check.step)
+
+/** Notes what one rule has to say, unless it is switched off where it says it. One object for all places: there are many. */
+class Sayer {
+  private readonly rule: Rule
+  private readonly checks: CheckOptions
+  private readonly file: string
+  private readonly platforms: readonly string[]
+  private readonly findings: Finding[]
+  private range: Range | undefined
+  private comments: readonly string[] = []
+
+  constructor(rule: Rule, checks: CheckOptions, file: string, platforms: readonly string[], findings: Finding[]) {
+    this.rule = rule
+    this.checks = checks
+    this.file = file
+    this.platforms = platforms
+    this.findings = findings
+  }
+
+  /** To be called before the next `at`. */
+  at(range: Range, comments: readonly string[]): Report {
+    this.range = range
+    this.comments = comments
+    return this.say
+  }
+
+  private readonly say: Report = (message, at = this.range!) => {
+    const { rule, checks, file, platforms } = this
+    const comments = 'comments' in at ? at.comments : this.comments
+    if (!isWanted(rule, rule.wholeFile ? checks : withComments(checks, comments))) return
+    const range = 'range' in at ? at.range : at
+    this.findings.push({ rule: rule.name, level: rule.level, message, file, range, platforms })
+  }
 }
 
 function top(dockerfile: Dockerfile): Range {

@@ -1,9 +1,9 @@
 import type { Instruction, Range } from '../dockerfile/ast.ts'
-import { type Expansion, expandWord } from '../dockerfile/expand.ts'
+import { expandWord } from '../dockerfile/expand.ts'
 import { placeOf } from '../dockerfile/fault.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
-import { expandableWords } from './expanded-words.ts'
+import { type ExpandableWord, expandableWords } from './expanded-words.ts'
 import { attempt, type KnownImage, type StageView, type WalkInput } from './stage-views.ts'
 
 /** What instructions before have made of a stage. */
@@ -65,38 +65,44 @@ function walkStage(
   const state = below
     ? { ...beginning(below), env: new Map(below.env), declared: new Set(below.declared) }
     : { ...beginning(), ...firstVariables(stage, known) }
+  const env = { get: (name: string) => state.env.get(name) }
+  const options = { escape: dockerfile.escape }
+  const word = (text: string): string => {
+    try {
+      return expandWord(text, env, options).value
+    } catch (error) {
+      if (isArchimageError(error)) return text
+      throw error
+    }
+  }
   for (const trigger of triggersOf(stage, known, input)) apply(trigger, stage.stage.from.range, [])
   for (const instruction of stage.stage.instructions) apply(instruction, instruction.range, instruction.comments)
   return state
 
   function apply(instruction: Instruction, range: Range, comments: readonly string[]): void {
     const missing: { name: string; known: readonly string[] }[] = []
-    const note = ({ value, unmatched }: Expansion): string => {
-      for (const name of unmatched)
+    /** The value of a word, of which what is missing is noted; undefined where there is none. */
+    const expand = (text: string, how: ExpandableWord['expand'] = expandWord): string | undefined => {
+      const expansion = attempt(() => how(text, env, options), range, input)
+      for (const name of expansion?.unmatched ?? [])
         if (!state.declared.has(name) && !NO_VARIABLES.includes(name))
           missing.push({ name, known: state.env.keys().take(MOST_NAMES).toArray() })
-      return value
+      return expansion?.value
     }
-    const env = { get: (name: string) => state.env.get(name) }
-    const options = { escape: dockerfile.escape }
-    const expand = (work: () => Expansion): string | undefined => attempt(() => note(work()), range, input)
+    // Values are those from before the instruction, also of names that it sets itself.
+    let pairs: readonly (readonly [string, string])[] = []
     if (instruction.kind === 'arg')
       for (const { key, value } of instruction.args) {
-        const result = argument(key, value, input, text => expand(() => expandWord(text, env, options)))
+        const result = argument(key, value, input, expand)
         if (result !== undefined && !NO_VARIABLES.includes(key)) set(state.env, key, result)
         state.declared.add(key)
       }
-    else for (const { text, expand: how } of expandableWords(instruction)) expand(() => how(text, env, options))
-    const word = (text: string): string => {
-      try {
-        return expandWord(text, env, options).value
-      } catch (error) {
-        if (isArchimageError(error)) return text
-        throw error
-      }
-    }
+    else if (instruction.kind === 'env')
+      pairs = instruction.pairs.map(({ key, value }) => [expand(key) ?? key, expand(value) ?? value])
+    else for (const { text, expand: how } of expandableWords(instruction)) expand(text, how)
     visit({ instruction, range, comments, stage, state, word, missing })
-    change(instruction, range, state, word)
+    for (const [key, value] of pairs) set(state.env, key, value)
+    change(instruction, range, state)
   }
 }
 
@@ -130,27 +136,10 @@ function argument(
   return value === undefined ? globals.get(key) : expand(value)
 }
 
-function change(instruction: Instruction, range: Range, state: StageState, word: (text: string) => string): void {
-  switch (instruction.kind) {
-    case 'env': {
-      // Values are those from before the instruction, also of names that it sets itself.
-      const pairs = instruction.pairs.map(({ key, value }) => [word(key), word(value)] as const)
-      for (const [key, value] of pairs) set(state.env, key, value)
-      return
-    }
-    case 'shell':
-      state.shell = true
-      return
-    case 'workdir':
-      state.workdir = true
-      return
-    case 'cmd':
-    case 'entrypoint':
-    case 'healthcheck':
-      state[instruction.kind] = range
-      return
-    default:
-  }
+function change({ kind }: Instruction, range: Range, state: StageState): void {
+  if (kind === 'shell') state.shell = true
+  else if (kind === 'workdir') state.workdir = true
+  else if (kind === 'cmd' || kind === 'entrypoint' || kind === 'healthcheck') state[kind] = range
 }
 
 /** The one that was set last stands last, as in BuildKit: of equally good suggestions the first is made. */

@@ -1,10 +1,10 @@
 import { Engines } from '../engines/choose.ts'
 import { type ArchimageError, isArchimageError } from '../errors/error.ts'
+import { checkOptions } from '../lint/check-options.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { Resolution } from '../plan/graph.ts'
 import { engineKey } from '../plan/key.ts'
-import { RunFindings } from './findings.ts'
 import { openPreparation } from './prepare.ts'
 import { knownImage, lastBuild } from './records.ts'
 import { planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
@@ -42,7 +42,6 @@ export async function planRun(
   const graph = planGraph(request, preparation)
   for (const warning of graph.warnings) warnings.add(warning)
   const known = new Map<string, ImageManifest>()
-  const findings = new RunFindings()
   const cells: PlanCell[] = []
   for (const cell of graph.cells) {
     const common = {
@@ -61,7 +60,8 @@ export async function planRun(
       const prepared = await preparation.prepare(cell, service =>
         known.get(cell.needs.find(id => id.startsWith(`${service} `)) ?? ''),
       )
-      findings.add(cell.dockerfile.file, cell.platform, prepared.findings)
+      // Only where it decides whether the cell can be built: lint tells the rest, and a plan is to be quick.
+      if (checkOptions(cell.dockerfile, preparation.args(cell.service)).error) prepared.check()
       for (const warning of prepared.warnings) warnings.add(warning)
       const force = request.force || prepared.fresh
       const candidates = await engines.candidates(prepared.cell)
@@ -89,5 +89,5 @@ export async function planRun(
     }
   }
   preparation.save()
-  return { cells, warnings: [...warnings, ...findings.warnings()] }
+  return { cells, warnings: [...warnings] }
 }

@@ -61,8 +61,8 @@ export interface Prepared {
   readonly cell: Cell
   readonly key: string
   readonly parts: Readonly<Record<string, string>>
-  /** What checks of its Dockerfile found, without looking at anything that a build does not. */
-  readonly findings: readonly Finding[]
+  /** What checks of its Dockerfile find, without looking at anything that a build does not. Throws CHECK_FAILED. */
+  readonly check: () => readonly Finding[]
   readonly warnings: readonly string[]
   readonly fallback?: string
   /** A stage of it shall run again (`--no-cache-filter`): what is known of the image does not count. */
@@ -200,10 +200,11 @@ export class Preparation {
       },
       files,
     )
-    const findings = findingsOf(dockerfile, platform, {
-      ...this.checkOptions(service, this.context(service, dockerfilePath)),
-      image: (reference, wanted) => bases.get(`${reference} ${formatPlatform(wanted)}`),
-    })
+    const check = (): readonly Finding[] =>
+      findingsOf(dockerfile, platform, {
+        ...this.checkOptions(service, this.context(service, dockerfilePath)),
+        image: (reference, wanted) => bases.get(`${reference} ${formatPlatform(wanted)}`),
+      })
     const lowerVariant = lowered.bases.find(base => !base.exact)
     return {
       cell: {
@@ -218,7 +219,7 @@ export class Preparation {
       },
       key,
       parts,
-      findings,
+      check,
       warnings: [...lowered.warnings, ...exception(service, platform, lowered)],
       ...(lowerVariant ? { fallback: formatPlatform(lowerVariant.platform) } : {}),
       fresh: [...lowered.stages.values()].some(stage => isFresh(stage, settings.steps)),

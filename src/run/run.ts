@@ -232,7 +232,7 @@ class Run {
       const prepared = await this.preparation.prepare(cell, (service, platform) =>
         this.upstream(cell, service, platform),
       )
-      this.findings.add(cell.dockerfile.file, cell.platform, prepared.findings)
+      this.findings.add(cell.dockerfile.file, cell.platform, prepared.check())
       for (const message of prepared.warnings) this.tools.emit({ type: 'warning', message, cell: cellName(cell) })
       this.end(cell, await this.buildPrepared(cell, prepared, start))
     } catch (error) {

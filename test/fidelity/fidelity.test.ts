@@ -128,6 +128,7 @@ test('docs/differences.md has what cases show, and what they do not compare', ()
     'Unknown names in --chown',
     'Redirects of downloads',
     'SOURCE_DATE_EPOCH in steps',
+    'Checks',
   ]
   expect(headings.toSorted()).toEqual([...new Set([...shown, ...apart])].sort())
 })

@@ -70,8 +70,13 @@ function shortened(word: string, name: string): string {
   return `${start > 0 ? '…' : ''}${word.slice(start, end)}${end < word.length ? '…' : ''}`
 }
 
+/** Cheap to ask, before anything is taken apart: most instructions name none. */
+const PERHAPS = /64|86|arm|s390/i
+
 /** The words of an instruction in which an architecture would be one of a URL, a path or an argument. */
 function wordsOf(instruction: Instruction, file: FileView): readonly string[] {
+  const { original, heredocs } = instruction
+  if (!PERHAPS.test(original) && !heredocs.some(({ content }) => PERHAPS.test(content))) return []
   switch (instruction.kind) {
     case 'arg':
       return argWords(instruction, file)
