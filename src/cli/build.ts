@@ -24,7 +24,7 @@ import {
   singleImage,
   withOverrides,
 } from './request.ts'
-import { enterForSteps } from './step-user.ts'
+import { dockerfilesOf, enterForSteps } from './step-user.ts'
 
 const ABOUT = `Builds the project in this folder: every service, or those that are named, for all their platforms; puts the images of a
 service under one tag; with --push publishes them; reads everything back. With a context (anything with "/" or a leading
@@ -86,16 +86,6 @@ export async function buildProject(
   const request = requestOf(project, services, platforms, pushing, settings)
   const more = { ...(byDigest ? { byDigest } : {}), ...(entered ? { noSteps: entered } : {}) }
   return execute({ ...request, ...more }, pushing, outputs, signal, project.root)
-}
-
-/** Those of all services: whatever is built may need any of them. */
-function dockerfilesOf(project: Project, directory: string, options: Options): (string | undefined)[] {
-  const file = options['file'] as string | undefined
-  const own = file === undefined ? [] : [file === '-' ? undefined : resolve(directory, file)]
-  return [
-    ...own,
-    ...project.services.flatMap(({ dockerfile, dockerfiles }) => [dockerfile, ...Object.values(dockerfiles)]),
-  ]
 }
 
 async function buildPath(

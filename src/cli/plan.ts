@@ -11,6 +11,7 @@ import { terminal } from '../sys/terminal.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
 import { command, type Invocation, open, parse, print, say, workingDirectory } from './command.ts'
 import { askedPlatforms, platformsOf, requestOf, settingsOf, withOverrides } from './request.ts'
+import { dockerfilesOf, enterForSteps } from './step-user.ts'
 
 const ABOUT = `Shows what a build would do: which services were found and why, what each image that a Dockerfile names is taken for,
 and for each cell whether it would be built and why. Builds nothing, and runs no prebuild command.`
@@ -27,6 +28,9 @@ export async function run(invocation: Invocation): Promise<number> {
     await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) }),
     options,
   )
+  // As the build would: what it says of engines is for the user that the steps would have.
+  const noSteps = await enterForSteps(dockerfilesOf(project, directory, options), options, invocation.signal)
+  if (typeof noSteps === 'number') return noSteps
   const services = selectServices(project, args)
   const request = requestOf(
     project,
@@ -37,7 +41,11 @@ export async function run(invocation: Invocation): Promise<number> {
   )
   const tools = open(options, say)
   try {
-    const plan = await planRun(request, { ...tools, emit: () => {}, signal: invocation.signal })
+    const plan = await planRun(noSteps ? { ...request, noSteps } : request, {
+      ...tools,
+      emit: () => {},
+      signal: invocation.signal,
+    })
     for (const warning of plan.warnings) say(`warning: ${sanitize(warning)}`)
     if (options['json'] === true) {
       print(

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Problem } from '../engines/engine.ts'
 import { isArchimageError } from '../errors/error.ts'
+import type { Project } from '../project/project.ts'
 import { storeHome } from '../store/home.ts'
 import type { Options } from './request.ts'
 
@@ -24,6 +26,16 @@ export async function enterForSteps(
     if (!isArchimageError(error) || error.code !== 'SANDBOX_MISSING') throw error
     return { message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) }
   }
+}
+
+/** The Dockerfiles of all services: whatever is built may need any of them. */
+export function dockerfilesOf(project: Project, directory: string, options: Options): (string | undefined)[] {
+  const file = options['file'] as string | undefined
+  const own = file === undefined ? [] : [file === '-' ? undefined : resolve(directory, file)]
+  return [
+    ...own,
+    ...project.services.flatMap(({ dockerfile, dockerfiles }) => [dockerfile, ...Object.values(dockerfiles)]),
+  ]
 }
 
 /** What cannot be read is told of later, with its place. */

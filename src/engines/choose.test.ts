@@ -1,26 +1,32 @@
 import { describe, expect, test } from 'bun:test'
 import { isArchimageError } from '../errors/error.ts'
+import type { Platform } from '../oci/platform.ts'
 import { Engines } from './choose.ts'
 import type { Abilities, Cell, Engine, Problem } from './engine.ts'
 import type { EngineName } from './names.ts'
+import { abilityAmong, runOps } from './runs.ts'
 import { cellOf } from './testing/cells.ts'
 
 const cell = (dockerfile: string, platform = 'linux/arm64') => cellOf(dockerfile, { platform })
 
-type Sketch = Partial<Abilities> & { lacks?: Problem }
+type Sketch = Partial<Abilities> & {
+  lacks?: Problem
+  platforms?: Readonly<Record<string, 'native' | 'emulated'>>
+}
 
 function engines(forced: EngineName | undefined, sketches: Partial<Record<EngineName, Sketch>>) {
   const asked: string[] = []
   const closed: string[] = []
   const made = new Engines(forced, new AbortController().signal, async (name): Promise<Engine> => {
-    const { lacks, ...abilities } = sketches[name] ?? { problems: [{ message: 'it is not installed' }] }
+    const { lacks, platforms, ...abilities } = sketches[name] ?? { problems: [{ message: 'it is not installed' }] }
     return {
       name,
       probe: async () => {
         asked.push(name)
-        return { features: ['run'], problems: [], ...abilities }
+        const runs = platforms && ((platform: Platform) => abilityAmong(platforms, platform))
+        return { ...(runs ? { runs } : {}), problems: [], ...abilities }
       },
-      lacks: () => lacks,
+      lacks: of => (name === 'native' && runOps(of).length === 0 ? undefined : lacks),
       build: () => Promise.reject(new Error('not here')),
       close: async () => void closed.push(name),
     }
@@ -32,7 +38,7 @@ function engines(forced: EngineName | undefined, sketches: Partial<Record<Engine
   return { made, asked, closed, choose }
 }
 
-const noRun = { features: [] }
+const noRun = { lacks: { message: 'it does not execute RUN steps' } }
 const RUN = 'FROM a\nRUN make\n'
 
 describe('the engine of a cell', () => {
@@ -46,7 +52,7 @@ describe('the engine of a cell', () => {
 
   test('with RUN the next one that can, and why', async () => {
     const { choose, asked } = engines(undefined, { native: noRun, docker: {}, podman: {} })
-    const chosen = { engine: 'docker', emulated: false, why: 'native: it does not execute RUN steps' }
+    const chosen = { engine: 'docker', emulated: false, why: 'it does not execute RUN steps' }
     expect(await choose(await cell(RUN))).toEqual(chosen)
     expect(await choose(await cell(RUN))).toEqual(chosen)
     expect(asked).toEqual(['native', 'docker'])
@@ -74,7 +80,7 @@ describe('the engine of a cell', () => {
       docker: { platforms: { 'linux/amd64': 'native', 'linux/arm64': 'emulated' } },
     })
     expect(await choose(await cell(RUN))).toEqual({
-      ...{ engine: 'docker', emulated: true, why: 'native: it cannot run programs of linux/arm64 here' },
+      ...{ engine: 'docker', emulated: true, why: 'it cannot run programs of linux/arm64 here' },
     })
     const cross = 'FROM --platform=$BUILDPLATFORM a AS b\nRUN make\nFROM c\nCOPY --from=b /a /a\n'
     expect(await choose(await cell(cross))).toMatchObject({ engine: 'native', emulated: false })

@@ -1,8 +1,9 @@
 import { ArchimageError } from '../errors/error.ts'
-import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '../oci/platform.ts'
+import { formatPlatform } from '../oci/platform.ts'
 import type { RunOp } from '../plan/lowered.ts'
 import type { Abilities, Cell, Engine, Problem } from './engine.ts'
-import type { EngineName } from './names.ts'
+import { ENGINES, type EngineName } from './names.ts'
+import type { NativeOptions } from './native/engine.ts'
 import { runOps, runPlatforms } from './runs.ts'
 
 /** Which engine builds a cell. */
@@ -14,16 +15,16 @@ export interface Choice {
   readonly why?: string
 }
 
-/** Makes the engines of a run; each is loaded when a cell needs it. `noSteps`: why the native one runs no RUN steps. */
-export function engineLoader(noSteps?: Problem): (name: EngineName) => Promise<Engine> {
+/** Makes the engines of a run; each is loaded when a cell needs it. */
+export function engineLoader(options: NativeOptions = {}): (name: EngineName) => Promise<Engine> {
   return async name => {
     switch (name) {
       case 'native':
-        return (await import('./native/engine.ts')).nativeEngine(noSteps)
+        return (await import('./native/engine.ts')).nativeEngine(options)
       case 'docker':
         return (await import('./docker/engine.ts')).dockerEngine()
       case 'podman':
-        return (await import('./podman/engine.ts')).podmanEngine()
+        return (await import('./podman/engine.ts')).podmanEngine(options.memory)
     }
   }
 }
@@ -34,7 +35,7 @@ export class Engines {
   readonly #signal: AbortSignal
   readonly #load: (name: EngineName) => Promise<Engine>
   readonly #engines = new Map<EngineName, Promise<Engine>>()
-  readonly #asked = new Map<EngineName, Promise<{ readonly engine: Engine; readonly abilities: Abilities }>>()
+  readonly #abilities = new Map<EngineName, Promise<Abilities>>()
 
   /** `forced`: the one of `--engine`. `loader` is for tests. */
   constructor(forced: EngineName | undefined, signal: AbortSignal, loader = engineLoader()) {
@@ -44,14 +45,13 @@ export class Engines {
   }
 
   /**
-   * The engines that come into question for a cell, the preferred one first. Where the native engine can build it that is
-   * the only one: what another has built before is not taken in its place.
+   * The engines whose image of a cell counts, the preferred one first. Where the native engine can build it that is the only
+   * one: what another has built before is not taken in its place.
    */
   async candidates(cell: Cell): Promise<readonly EngineName[]> {
     if (this.#forced !== undefined) return [this.#forced]
     if (runOps(cell).length === 0) return ['native']
-    const { engine, abilities } = await this.#probed('native')
-    return problemOf(engine, abilities, cell) === undefined ? ['native'] : ['docker', 'podman']
+    return 'emulated' in (await this.#judged('native', cell)) ? ['native'] : ENGINES
   }
 
   /** The first of `names` (of `candidates`) that can build the cell. Throws ENGINE_MISSING with what each of them lacks. */
@@ -59,17 +59,13 @@ export class Engines {
     const [run] = runOps(cell)
     if (run === undefined && names[0] === 'native') return { engine: await this.#engine('native'), emulated: false }
     const problems: (readonly [EngineName, Problem])[] = []
-    const others = this.#forced === undefined && names[0] !== 'native' ? (['native', ...names] as const) : names
-    for (const name of others) {
-      const { engine, abilities } = await this.#probed(name)
-      const problem = problemOf(engine, abilities, cell)
-      if (problem === undefined) {
-        const emulated = runPlatforms(cell).some(platform => ability(abilities, platform) === 'emulated')
-        const [first] = problems
-        const why = this.#forced ? `--engine ${name}` : first && `${first[0]}: ${first[1].message}`
-        return { engine, emulated, ...(why === undefined ? {} : { why }) }
+    for (const name of names) {
+      const judged = await this.#judged(name, cell)
+      if ('emulated' in judged) {
+        const why = this.#forced ? `--engine ${name}` : problems[0]?.[1].message
+        return { engine: await this.#engine(name), ...judged, ...(why === undefined ? {} : { why }) }
       }
-      problems.push([name, problem])
+      problems.push([name, judged])
     }
     throw missing(cell, run, problems)
   }
@@ -86,37 +82,39 @@ export class Engines {
     return known
   }
 
-  #probed(name: EngineName): Promise<{ readonly engine: Engine; readonly abilities: Abilities }> {
-    let known = this.#asked.get(name)
-    if (!known) {
-      known = this.#engine(name).then(async engine => ({ engine, abilities: await engine.probe(this.#signal) }))
-      this.#asked.set(name, known)
+  async #judged(name: EngineName, cell: Cell): Promise<Problem | { readonly emulated: boolean }> {
+    const engine = await this.#engine(name)
+    let abilities = this.#abilities.get(name)
+    if (!abilities) {
+      abilities = engine.probe(this.#signal)
+      this.#abilities.set(name, abilities)
     }
-    return known
+    return judge(engine, await abilities, cell)
   }
 }
 
-/** What runs a variant runs the lower ones as well. */
-function ability({ platforms }: Abilities, platform: Platform): 'native' | 'emulated' | 'no' {
-  if (platforms === undefined) return 'native'
-  const exact = platforms[formatPlatform(platform)]
-  if (exact !== undefined) return exact
-  const higher = Object.keys(platforms).find(name => selectPlatform(parsePlatform(name), [platform]))
-  return higher === undefined ? 'no' : platforms[higher]!
+/** Why an engine cannot build a cell; else whether something of it is emulated. */
+async function judge(
+  engine: Engine,
+  abilities: Abilities,
+  cell: Cell,
+): Promise<Problem | { readonly emulated: boolean }> {
+  const problem = abilities.problems[0] ?? engine.lacks?.(cell)
+  if (problem) return problem
+  let emulated = false
+  for (const platform of runPlatforms(cell)) {
+    const { how, problem } = (await abilities.runs?.(platform)) ?? { how: 'native' }
+    if (how === 'no') return problem ?? noPrograms(formatPlatform(platform))
+    if (how === 'emulated') emulated = true
+  }
+  return { emulated }
 }
 
-function problemOf(engine: Engine, abilities: Abilities, cell: Cell): Problem | undefined {
-  const [problem] = abilities.problems
-  if (problem) return problem
-  const runs = runPlatforms(cell)
-  if (runs.length > 0 && !abilities.features.includes('run')) return { message: 'it does not execute RUN steps' }
-  const foreign = runs.find(platform => ability(abilities, platform) === 'no')
-  if (foreign)
-    return {
-      message: `it cannot run programs of ${formatPlatform(foreign)} here`,
-      hint: `install emulators for ${formatPlatform(foreign)}: apt-get install qemu-user-static binfmt-support, or docker run --privileged --rm tonistiigi/binfmt --install all`,
-    }
-  return engine.lacks?.(cell)
+function noPrograms(platform: string): Problem {
+  return {
+    message: `it cannot run programs of ${platform} here`,
+    hint: `give the machine that it runs on an emulator: archimage emulators install ${platform}`,
+  }
 }
 
 function missing(
@@ -128,20 +126,17 @@ function missing(
     place: { file: lowered.file, line: run.line, column: run.range.start.column, endLine: run.range.end.line },
   }
   const [only, ...more] = problems
+  const code = only?.[1].code ?? 'ENGINE_MISSING'
   if (only && more.length === 0)
-    return new ArchimageError('ENGINE_MISSING', `${only[0]} cannot build this: ${only[1].message}`, {
+    return new ArchimageError(code, `${only[0]} cannot build this: ${only[1].message}`, {
       ...place,
       hint: only[1].hint ?? 'build it with another engine, or leave --engine out',
     })
   const lines = problems.map(([name, { message }]) => `\n- ${name}: ${message}`)
   const hints = new Set(problems.flatMap(([, { hint }]) => hint ?? []))
   const prebuild = 'let prebuild in archimage.yaml run the command on this machine, and COPY its result'
-  return new ArchimageError(
-    'ENGINE_MISSING',
-    `no engine here can execute ${run?.label ?? 'this build'}${lines.join('')}`,
-    {
-      ...place,
-      hint: [...hints, prebuild].join('\nor '),
-    },
-  )
+  return new ArchimageError(code, `no engine here can execute ${run?.label ?? 'this build'}${lines.join('')}`, {
+    ...place,
+    hint: [...hints, prebuild].join('\nor '),
+  })
 }

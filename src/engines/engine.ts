@@ -1,4 +1,5 @@
 import type { Dockerfile } from '../dockerfile/ast.ts'
+import type { ErrorCode } from '../errors/codes.ts'
 import type { Descriptor, ImageManifest } from '../oci/manifest.ts'
 import type { Compression } from '../oci/media-types.ts'
 import type { Platform } from '../oci/platform.ts'
@@ -71,14 +72,21 @@ export interface BuildTools {
 export interface Problem {
   readonly message: string
   readonly hint?: string
+  /** Of the error that it makes where nothing else can be done; ENGINE_MISSING when it is absent. */
+  readonly code?: ErrorCode
+}
+
+/** How programs of a platform run in an engine. */
+export interface RunAbility {
+  readonly how: 'native' | 'emulated' | 'no'
+  /** Why not. */
+  readonly problem?: Problem
 }
 
 /** What an engine can do on this machine. */
 export interface Abilities {
-  /** Where RUN steps of a platform run, by `formatPlatform`; a platform that is not there cannot run. Undefined: it is not known before the build. */
-  readonly platforms?: Readonly<Record<string, 'native' | 'emulated' | 'no'>>
-  /** `run`: it can execute RUN steps. */
-  readonly features: readonly string[]
+  /** How RUN steps of a platform are executed; undefined where that is not known before the build. */
+  readonly runs?: (platform: Platform) => RunAbility | Promise<RunAbility>
   /** Why the engine cannot be used at all; empty when it can. */
   readonly problems: readonly Problem[]
 }

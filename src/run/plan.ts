@@ -1,4 +1,4 @@
-import { Engines } from '../engines/choose.ts'
+import { Engines, engineLoader } from '../engines/choose.ts'
 import { type ArchimageError, isArchimageError } from '../errors/error.ts'
 import { checkOptions } from '../lint/check-options.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
@@ -7,7 +7,7 @@ import type { Resolution } from '../plan/graph.ts'
 import { engineKey } from '../plan/key.ts'
 import { openPreparation } from './prepare.ts'
 import { knownImage, lastBuild } from './records.ts'
-import { planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
+import { nativeOptions, planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
 
 export interface PlanCell {
   readonly service: string
@@ -37,7 +37,7 @@ export async function planRun(
     if (event.type === 'warning') warnings.add(event.message)
   }
   const { preparation, blobs } = openPreparation(request, { ...tools, emit })
-  const engines = new Engines(request.engine, tools.signal)
+  const engines = new Engines(request.engine, tools.signal, engineLoader(nativeOptions(request, tools)))
   await preparation.open(request.services)
   const graph = planGraph(request, preparation)
   for (const warning of graph.warnings) warnings.add(warning)
@@ -85,9 +85,10 @@ export async function planRun(
         cells.push({ ...common, action: 'waits', reason: `prebuild runs first: ${error.message}` })
         continue
       }
-      cells.push({ ...common, action: 'build', reason: error.message, error })
+      cells.push({ ...common, action: 'build', reason: error.message.split('\n')[0]!, error })
     }
   }
+  await engines.close()
   preparation.save()
   return { cells, warnings: [...warnings] }
 }

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { Engines, engineLoader } from '../engines/choose.ts'
 import type { Problem } from '../engines/engine.ts'
 import type { EngineName } from '../engines/names.ts'
+import type { NativeOptions } from '../engines/native/engine.ts'
 import { Slots } from '../engines/slots.ts'
 import { CODES, type ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
@@ -132,7 +133,7 @@ class Run {
       tools.emit(event)
     }
     this.tools = { ...tools, emit }
-    this.engines = new Engines(request.engine, this.signal, engineLoader(request.noSteps))
+    this.engines = new Engines(request.engine, this.signal, engineLoader(nativeOptions(request, tools)))
     this.jobs = request.jobs ?? Math.max(4, availableParallelism())
     const { preparation, blobs } = openPreparation(request, { ...tools, emit, signal: this.signal })
     this.preparation = preparation
@@ -499,6 +500,14 @@ class Run {
       warnings: this.warnings,
     }
   }
+}
+
+/** What the native engine is told of the machine and the user. */
+export function nativeOptions(
+  { noSteps }: Pick<RunRequest, 'noSteps'>,
+  { store }: Pick<RunTools, 'store'>,
+): NativeOptions {
+  return { memory: store.records, ...(noSteps ? { noSteps } : {}) }
 }
 
 /** The graph of a request; shared with `plan`. */

@@ -6,7 +6,7 @@ import { type Ended, resultOf, type Sandbox, states } from '../run/command.ts'
 import { engineSandbox } from './setup.ts'
 
 const PLATFORM = 'windows/amd64'
-const REASON = 'it runs steps of linux only, not of windows'
+const REASON = 'RUN steps of windows/amd64 do not run here: this machine runs linux'
 
 let sandbox: Sandbox
 let registry: FaultyRegistry
@@ -80,7 +80,7 @@ describe('plan', () => {
     const { code, stdout } = await run(['plan'], programs({ docker: docker('exit 1') }))
     expect(code).toBe(0)
     expect(stdout).toContain(`${PLATFORM.padEnd(16)} build: never built here\n`)
-    expect(stdout).toContain(`${PLATFORM.padEnd(16)} build: never built here (by docker: native: ${REASON})\n`)
+    expect(stdout).toContain(`${PLATFORM.padEnd(16)} build: never built here (by docker: ${REASON})\n`)
   })
 
   test('as JSON', async () => {

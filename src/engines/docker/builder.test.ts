@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { formatPlatform } from '../../oci/platform.ts'
+import { formatPlatform, parsePlatform } from '../../oci/platform.ts'
 import { NO_SETTINGS, type StepSettings } from '../steps.ts'
 import { cellOf } from '../testing/cells.ts'
 import { type Builder, builderAbilities, isClassic, parseInspect } from './builder.ts'
@@ -85,23 +85,21 @@ describe('what buildx inspect says', () => {
       'Name: c\nDriver: docker-container\n\nNodes:\nName: c0\nEndpoint: default\nStatus: inactive\n',
     )
     expect(idle.nodes).toEqual([{ endpoint: 'default', status: 'inactive', version: '', platforms: [], labels: {} }])
-    expect(builderAbilities(idle)).toEqual({ features: ['run'], problems: [] })
+    expect(builderAbilities(idle)).toEqual({ problems: [] })
     expect(parseInspect('')).toEqual({ name: '', driver: '', nodes: [] })
   })
 
-  test('what runs natively on any of the nodes, and what is emulated', () => {
-    expect(builderAbilities(parseInspect(REMOTE)).platforms).toEqual({
-      'linux/amd64': 'native',
-      'linux/amd64/v2': 'native',
-      'linux/arm64': 'native',
-      'linux/386': 'native',
-      'linux/loong64': 'emulated',
-      'linux/arm/v7': 'emulated',
-    })
-    expect(builderAbilities(parseInspect(CLASSIC)).platforms).toEqual({
-      'linux/amd64': 'native',
-      'linux/arm64': 'emulated',
-    })
+  test('what runs natively on any of the nodes, and what is emulated', async () => {
+    const how = async (text: string, ...platforms: string[]) => {
+      const { runs } = builderAbilities(parseInspect(text))
+      return (await Promise.all(platforms.map(name => runs!(parsePlatform(name))))).map(one => one.how)
+    }
+    expect(await how(REMOTE, 'linux/amd64', 'linux/amd64/v2', 'linux/arm64', 'linux/386')).toEqual(
+      Array(4).fill('native'),
+    )
+    expect(await how(REMOTE, 'linux/loong64', 'linux/arm/v7', 'linux/arm/v6')).toEqual(Array(3).fill('emulated'))
+    expect(await how(REMOTE, 'linux/amd64/v3', 'linux/s390x')).toEqual(['no', 'no'])
+    expect(await how(CLASSIC, 'linux/amd64', 'linux/arm64')).toEqual(['native', 'emulated'])
   })
 
   test("docker's own image store", () => {

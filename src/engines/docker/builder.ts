@@ -3,6 +3,7 @@ import { redact } from '../../errors/redact.ts'
 import { formatPlatform, type Platform, parsePlatform } from '../../oci/platform.ts'
 import { runProgram } from '../../sys/spawn.ts'
 import type { Abilities, Problem } from '../engine.ts'
+import { abilityAmong } from '../runs.ts'
 import { isOlder, type Version, versionIn } from './lacks.ts'
 
 /** How buildx is called: as docker's plugin, or by itself. */
@@ -155,7 +156,8 @@ export function builderAbilities({ nodes }: Builder): Abilities {
       if (native || !Object.hasOwn(platforms, name)) platforms[name] = native ? 'native' : 'emulated'
     }
   }
-  return { ...(Object.keys(platforms).length > 0 ? { platforms } : {}), features: ['run'], problems: [] }
+  const known = Object.keys(platforms).length > 0
+  return { ...(known ? { runs: platform => abilityAmong(platforms, platform) } : {}), problems: [] }
 }
 
 /** A node names its own platform first. */

@@ -39,7 +39,7 @@ class DockerEngine implements Engine {
 
   async probe(signal: AbortSignal): Promise<Abilities> {
     const found = await findBuildx(signal)
-    if ('message' in found) return { features: [], problems: [found] }
+    if ('message' in found) return { problems: [found] }
     this.#buildx = found
     if (isClassic(found.builder)) {
       const [{ endpoint } = { endpoint: 'default' }] = found.builder.nodes
@@ -48,7 +48,7 @@ class DockerEngine implements Engine {
         await runProgram('docker', ['--version'], { signal })
       } catch {
         const message = 'the program docker is not installed, and its daemon needs it to take and give images'
-        return { features: [], problems: [{ message, hint: 'install docker, or choose a builder of another kind' }] }
+        return { problems: [{ message, hint: 'install docker, or choose a builder of another kind' }] }
       }
       this.#keeper = new ImageKeeper(docker, 'docker')
     }

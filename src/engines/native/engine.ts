@@ -15,9 +15,10 @@ import { placedAt } from '../../plan/placed.ts'
 import { treeSource } from '../../plan/source-tree.ts'
 import { findSources, type SourceMatch } from '../../plan/sources.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
+import { type Memory, measuredAbility } from '../ability.ts'
 import type { BuildTools, Cell, Engine, Problem } from '../engine.ts'
 import { type ImageLayer, putImage } from '../image.ts'
-import { runPlatforms } from '../runs.ts'
+import { runOps } from '../runs.ts'
 import { isFresh } from '../steps.ts'
 import { type ArchiveEntry, archiveEntries } from './archive.ts'
 import { imageTree } from './base.ts'
@@ -50,16 +51,21 @@ interface StageResult {
   readonly changes: readonly StageChange[]
 }
 
+export interface NativeOptions {
+  /** Why this machine, or this user, runs no RUN steps here. */
+  readonly noSteps?: Problem
+  /** Where it is remembered what the machine can run. */
+  readonly memory?: Memory
+}
+
 /** Computes images as trees of entries (DESIGN §4): no daemon, no root, on any host; only RUN makes a tree real. */
-export function nativeEngine(noSteps: Problem | undefined = withoutSteps()): Engine {
+export function nativeEngine({ noSteps = withoutSteps(), memory }: NativeOptions = {}): Engine {
   let steps: Steps | undefined
   return {
     name: 'native',
-    probe: async () => ({ features: ['run'], problems: noSteps ? [noSteps] : [] }),
-    lacks: cell => {
-      const foreign = runPlatforms(cell).find(({ os }) => os !== 'linux')
-      return foreign && { message: `it runs steps of linux only, not of ${foreign.os}` }
-    },
+    probe: async () => ({ runs: measuredAbility(memory), problems: [] }),
+    // Whoever needs no step needs nothing of this.
+    lacks: cell => (runOps(cell).length > 0 ? noSteps : undefined),
     build: async (cell, tools) => {
       steps ??= new Steps(tools)
       const build = new NativeBuild(cell, tools, steps)

@@ -4,6 +4,7 @@ import type { ImageManifest } from '../../oci/manifest.ts'
 import { formatPlatform } from '../../oci/platform.ts'
 import type { BaseImage } from '../../plan/lowered.ts'
 import { endGroup, Lines, streamProgram } from '../../sys/stream-program.ts'
+import { type Memory, measuredAbility } from '../ability.ts'
 import { ImageArchive } from '../archive.ts'
 import { fetchImage, foreignLayers } from '../bases.ts'
 import type { Abilities, BuildTools, Cell, Engine, Problem } from '../engine.ts'
@@ -20,22 +21,27 @@ import { PlainSteps } from './plain-steps.ts'
 import { findPodman, type Podman, podmanAbilities } from './probe.ts'
 
 /** Builds with podman, which is started as a program. */
-export function podmanEngine(): Engine {
-  return new PodmanEngine()
+export function podmanEngine(memory?: Memory): Engine {
+  return new PodmanEngine(memory)
 }
 
 class PodmanEngine implements Engine {
   readonly name = 'podman'
+  readonly #memory: Memory | undefined
   #podman: Podman | undefined
   #keeper: ImageKeeper | undefined
   readonly #builds = new Set<Promise<unknown>>()
 
+  constructor(memory: Memory | undefined) {
+    this.#memory = memory
+  }
+
   async probe(signal: AbortSignal): Promise<Abilities> {
     const found = await findPodman(signal)
-    if ('message' in found) return { features: [], problems: [found] }
+    if ('message' in found) return { problems: [found] }
     this.#podman = found
     this.#keeper = new ImageKeeper(found.command, this.name)
-    return podmanAbilities(found)
+    return podmanAbilities(found, measuredAbility(this.#memory))
   }
 
   lacks(cell: Cell): Problem | undefined {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
-import { formatPlatform } from '../../oci/platform.ts'
+import { formatPlatform, parsePlatform } from '../../oci/platform.ts'
+import type { RunAbility } from '../engine.ts'
 import { StepEvents } from '../step-events.ts'
 import { NO_SETTINGS } from '../steps.ts'
 import { cellOf, shortEvents } from '../testing/cells.ts'
@@ -10,6 +11,8 @@ import { type Podman, parseInfo, podmanAbilities } from './probe.ts'
 
 const info = (host: object): string =>
   JSON.stringify({ host: { arch: 'amd64', buildahVersion: '1.28.2', ...host }, version: { Version: '4.3.1' } })
+
+const here = () => ({ how: 'native' as const })
 
 describe('what podman info says', () => {
   test('versions, platform, whether another machine does the work', () => {
@@ -22,11 +25,16 @@ describe('what podman info says', () => {
     })
     const remote = parseInfo(info({ arch: 'arm64', serviceIsRemote: true, emulatedArchitectures: ['linux/amd64', 7] }))!
     expect(remote).toMatchObject({ remote: true, platform: { architecture: 'arm64' } })
-    expect(podmanAbilities(remote).platforms).toEqual({ 'linux/arm64': 'native', 'linux/amd64': 'emulated' })
+    const { runs } = podmanAbilities(remote, here)
+    const how = (name: string) => runs!(parsePlatform(name))
+    expect([how('linux/arm64'), how('linux/amd64'), how('linux/s390x')].map(one => (one as RunAbility).how)).toEqual([
+      ...(['native', 'emulated', 'no'] as const),
+    ])
   })
 
-  test('where it does not say what it emulates, that is not known', () => {
-    expect(podmanAbilities(parseInfo(info({}), false)!)).toEqual({ features: ['run'], problems: [] })
+  test('on this machine it runs what the machine runs; of a service that does not say it nothing is known', () => {
+    expect(podmanAbilities(parseInfo(info({}), false)!, here).runs).toBe(here)
+    expect(podmanAbilities(parseInfo(info({ serviceIsRemote: true }), false)!, here)).toEqual({ problems: [] })
   })
 
   test('crun with both versions of cgroups is only replaced by what is there', () => {

@@ -3,9 +3,11 @@ import { isArchimageError } from '../../errors/error.ts'
 import { redact } from '../../errors/redact.ts'
 import { isRecord } from '../../oci/json.ts'
 import { formatPlatform, type Platform, parsePlatform } from '../../oci/platform.ts'
+import { isUserNamespace } from '../../sandbox/sub-ids.ts'
 import { findProgram } from '../../sys/programs.ts'
 import { runProgram } from '../../sys/spawn.ts'
 import type { Abilities, Problem } from '../engine.ts'
+import { abilityAmong } from '../runs.ts'
 
 /** What `podman info` says that matters to builds. */
 export interface Podman {
@@ -35,8 +37,14 @@ export async function findPodman(signal: AbortSignal): Promise<Podman | Problem>
     return { message: 'it is not installed', hint: INSTALL }
   }
   if (said.code !== 0) {
-    const why = redact(said.stderr.toString().trim().split('\n').at(-1) ?? '').replace(/^Error: /, '')
-    return { message: `it does not work here: ${why}`, hint: 'see what podman info says' }
+    const why =
+      redact(said.stderr.toString().trim().split('\n').at(-1)!).replace(/^Error: /, '') || `exit code ${said.code}`
+    // As an ordinary user archimage enters a namespace before it is known that podman will be needed.
+    const hint =
+      process.platform === 'linux' && isUserNamespace()
+        ? 'build with --engine podman: then it is started as you are'
+        : 'see what podman info says'
+    return { message: `it does not work here: ${why}`, hint }
   }
   return parseInfo(said.stdout.toString()) ?? { message: 'what podman info says is not understood' }
 }
@@ -83,12 +91,17 @@ function platformOf(text: unknown): Platform[] {
   }
 }
 
-export function podmanAbilities({ platform, emulated }: Podman): Abilities {
-  const own = formatPlatform(platform)
+/** `here` tells of this machine, where a podman without a service works. */
+export function podmanAbilities(
+  { platform, emulated, remote }: Podman,
+  here: NonNullable<Abilities['runs']>,
+): Abilities {
+  if (!remote) return { runs: here, problems: [] }
+  if (!emulated) return { problems: [] }
   const platforms = Object.fromEntries([
-    ...(emulated ?? []).map(one => [formatPlatform(one), 'emulated'] as const),
+    ...emulated.map(one => [formatPlatform(one), 'emulated'] as const),
     ...(platform.architecture === 'amd64' ? [['linux/386', 'native'] as const] : []),
-    [own, 'native'] as const,
+    [formatPlatform(platform), 'native'] as const,
   ])
-  return { ...(emulated ? { platforms } : {}), features: ['run'], problems: [] }
+  return { runs: wanted => abilityAmong(platforms, wanted), problems: [] }
 }
