@@ -26,6 +26,13 @@ export async function pushBases(host: string): Promise<void> {
   ])
 }
 
+/** Pushes busybox with a folder of this machine at /files, for this machine only. */
+export async function pushFolder(host: string, name: string, files: string): Promise<void> {
+  const architecture = process.arch === 'x64' ? 'amd64' : process.arch
+  const layers = [{ entries: busyboxRoot(architecture) }, { entries: [dir('files'), ...folder(files, 'files', /^$/)] }]
+  await push(host, name, [{ platform: { os: 'linux', architecture }, layers }])
+}
+
 /** What a compiler does not need. */
 const LEFT_OUT = /^(?:api|doc|misc|test|.*\/testdata)$/
 

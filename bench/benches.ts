@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { must, peer } from '../test/peers/index.ts'
+import { pushFolder } from './bases.ts'
 import { programBytes } from './data.ts'
 import { ARCHIMAGE, type Bench, type Contender } from './measure.ts'
 import {
@@ -26,6 +27,7 @@ import {
   settle,
 } from './parts.ts'
 import { CHANGED, LIGHT, SERVICES, writeProject } from './project.ts'
+import { unpackContenders } from './unpack.ts'
 
 const BUILDKIT = 'buildkit'
 const BUILDAH = 'buildah'
@@ -59,6 +61,33 @@ export const BENCHES: Readonly<Record<string, (parts: Parts) => Promise<Bench>>>
       name: 'steps',
       title: '50 trivial RUN steps, new each time, into an OCI archive',
       rounds: 5,
+      contenders: archiveContenders(parts, folder, write),
+      target: { ratio: 0.6, of: BUILDKIT },
+    }
+  },
+  unpack: async parts => {
+    const files = parts.place('unpack-files')
+    writeSmallFiles(files, 100_000)
+    return {
+      name: 'unpack',
+      title: 'a layer of 100,000 small files unpacked, gzip, its index known',
+      rounds: 5,
+      contenders: await unpackContenders(parts.place('unpack'), files),
+      target: { ratio: 1, of: 'tar' },
+    }
+  },
+  'large-base': async parts => {
+    const { host } = await parts.bases()
+    const files = parts.place('large-base-files')
+    writeSmallFiles(files, 100_000)
+    await pushFolder(host, 'large:1', files)
+    const folder = parts.place('large-base')
+    const write = (round: number): void =>
+      writeFileSync(join(folder, 'Dockerfile'), `FROM ${host}/large:1\nRUN echo ${round} > /files/0/0\n`)
+    return {
+      name: 'large-base',
+      title: 'a RUN, new each time, that changes one file of a base of 100,000, into an OCI archive',
+      rounds: 10,
       contenders: archiveContenders(parts, folder, write),
       target: { ratio: 0.6, of: BUILDKIT },
     }
