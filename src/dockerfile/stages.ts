@@ -140,12 +140,14 @@ export function refuseLater(dockerfile: Dockerfile, stage: Stage, source: Stage,
   )
 }
 
-interface Use {
+/** A stage that an instruction takes files from. */
+export interface Use {
   readonly stage: Stage
   readonly by: Instruction
 }
 
-function usesOf(dockerfile: Dockerfile, instructions: readonly Instruction[]): readonly Use[] {
+/** What instructions take from other stages of the file. Throws DOCKERFILE_INVALID as `copySource`. */
+export function usesOf(dockerfile: Dockerfile, instructions: readonly Instruction[]): readonly Use[] {
   return instructions.flatMap(by => {
     const sources =
       by.kind === 'copy' ? [copySource(dockerfile, by)] : by.kind === 'run' ? mountSources(dockerfile, by) : []

@@ -14,6 +14,8 @@ import {
   refuseLater,
   stageNamed,
   targetStage,
+  triggersIn,
+  usesOf,
 } from '../dockerfile/stages.ts'
 import { checkSyntax } from '../dockerfile/syntax.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
@@ -88,6 +90,8 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   checkStages(dockerfile)
   for (const [i, stage] of dockerfile.stages.entries()) checkNames(stage, froms[i]!, dockerfile)
 
+  // In the order of the file: of several mistakes the first is told.
+  for (const index of await neededStages(wantedStage)) await stageAt(index)
   const target = await stageAt(wantedStage)
   await checkTargetPlatform(target)
   const finished = withResultConfig(target.lowered, platform, input.labels, created)
@@ -101,6 +105,21 @@ export async function lower(input: LowerInput): Promise<Lowered> {
     const promise = lowerStage(dockerfile.stages[index]!)
     done.set(index, promise)
     return promise
+  }
+
+  /** As far as they are known before the triggers of images are. */
+  async function neededStages(target: number): Promise<readonly number[]> {
+    const needed = new Set([target])
+    for (const index of needed) {
+      const stage = dockerfile.stages[index]!
+      if (await replacement(stage)) continue
+      const base = baseStage(dockerfile, stage, froms[index]!.image)
+      const triggers = base ? triggersIn(base) : []
+      if (base) needed.add(base.index)
+      for (const use of usesOf(dockerfile, [...triggers, ...stage.instructions]))
+        if (use.stage.index < index) needed.add(use.stage.index)
+    }
+    return [...needed].sort((a, b) => a - b)
   }
 
   async function namedContext(name: string, wanted: Platform): Promise<NamedContext | undefined> {

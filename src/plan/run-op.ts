@@ -5,7 +5,7 @@ import { type Mount, parseMount } from '../dockerfile/mounts.ts'
 import { scriptOf } from '../dockerfile/script.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { CopySource, RunMount, RunOp, StepNetwork } from './lowered.ts'
-import { slashed } from './paths.ts'
+import { slashed, withoutDrive } from './paths.ts'
 import { clean, join, nameOf } from './posix.ts'
 import type { StageState } from './stage-state.ts'
 
@@ -40,6 +40,7 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
   refuseDevices(instruction, input)
   const network = networkOf(instruction, steps)
   const insecure = isInsecure(instruction, steps)
+  const windows = state.platform.os === 'windows'
   const script = scriptOf(instruction, state.image.os === 'windows')
   if (script.kind === 'exec' && script.args.length === 0)
     throw fail('RUN [] starts nothing', 'name the program: RUN ["/bin/sh", "-c", "…"]')
@@ -71,11 +72,23 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
     label,
   }
 
+  function isAbsolute(path: string): boolean {
+    return withoutDrive(path).startsWith('/')
+  }
+
   async function mountOf(mount: Mount): Promise<RunMount> {
     const { uid = 0, gid = 0, readOnly, required } = mount
+    // Looked up whatever the type makes of it.
+    const source = mount.from === undefined ? undefined : await input.mountSource(mount.from, instruction)
     if (mount.type === 'secret') {
       const id = mount.source ?? mount.id ?? nameOf(mount.target!)
       const target = mount.target ?? (mount.env === undefined ? `/run/secrets/${nameOf(id)}` : undefined)
+      if (target === '/') throw fail('--mount: the root itself cannot be a target')
+      if (windows && (mount.target === undefined ? mount.env === undefined : !isAbsolute(mount.target)))
+        throw fail(
+          '--mount: on windows a secret needs an absolute target',
+          `for instance --mount=type=secret,id=${id},target=C:/secrets/${nameOf(id)}`,
+        )
       return {
         kind: 'secret',
         id,
@@ -94,8 +107,7 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
     if (mount.type === 'tmpfs') return { kind: 'tmpfs', target, ...(mount.size ? { size: mount.size } : {}) }
     const path = join('/', mount.source ?? '')
     if (mount.type === 'bind') {
-      const from: CopySource =
-        mount.from === undefined ? { kind: 'context' } : await input.mountSource(mount.from, instruction)
+      const from: CopySource = source ?? { kind: 'context' }
       return { kind: 'bind', target, from, path, readOnly }
     }
     const owned = mount.uid !== undefined || mount.gid !== undefined || mount.mode !== undefined
@@ -106,7 +118,7 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
       target,
       id: namespace ? `${namespace}/${id}` : id,
       sharing: mount.sharing ?? 'shared',
-      from: mount.from === undefined ? { kind: 'scratch' } : await input.mountSource(mount.from, instruction),
+      from: source ?? { kind: 'scratch' },
       path,
       // Of what a source has at a path its own owner holds.
       ...(owned && path === '/' ? { owner: { mode: mount.mode ?? 0o755, uid, gid } } : {}),
@@ -116,7 +128,9 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
 
   /** What is not absolute is seen from the working directory; no target is the working directory itself. */
   function targetOf({ target = '', type }: Mount): string {
-    const path = target.startsWith('/') ? clean(target) : join('/', state.config.WorkingDir ?? '', target)
+    const path = target.startsWith('/')
+      ? clean(target)
+      : join('/', slashed(state.config.WorkingDir ?? '', state.platform.os), target)
     if (path !== '/') return path
     throw fail(
       target === '' ? `--mount: type=${type} needs a target` : '--mount: the root itself cannot be a target',

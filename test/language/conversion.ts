@@ -6,10 +6,10 @@ import { encodeImageManifest } from '../../src/oci/manifest.ts'
 import { OCI } from '../../src/oci/media-types.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import { lower } from '../../src/plan/lower.ts'
-import type { Lowered, Op } from '../../src/plan/lowered.ts'
+import type { Lowered, Op, RunMount } from '../../src/plan/lowered.ts'
 import { ownerNumber } from '../../src/plan/owner-number.ts'
 import { joinPath } from '../../src/plan/paths.ts'
-import { nameOf } from '../../src/plan/posix.ts'
+import { clean, nameOf } from '../../src/plan/posix.ts'
 import type { Answer } from './oracle.ts'
 import { IMAGES, type ProjectCase } from './projects.ts'
 
@@ -64,7 +64,7 @@ function usedStages({ stages, target }: Lowered): Lowered['target'][] {
 function opsOf(op: Op, os: string): string[] {
   if (op.kind === 'workdir') return [JSON.stringify(['mkdir', op.path, owner(op.user)])]
   if (op.kind === 'run') {
-    const mounts = op.mounts.filter(({ target }) => target !== undefined).length
+    const mounts = [...op.mounts.flatMap(mountOf), ...op.mounts.flatMap(secretVariable)]
     const scripts = op.mounts.flatMap(one => (one.kind === 'script' ? [['file', nameOf(one.target), one.content]] : []))
     return [['run', op.args, op.env, op.cwd, op.user, mounts], ...scripts].map(one => JSON.stringify(one))
   }
@@ -81,6 +81,68 @@ function opsOf(op: Op, os: string): string[] {
   ].map(one => JSON.stringify(one))
 }
 
+function mountOf(one: RunMount): readonly unknown[] {
+  const { target } = one
+  const how = (readOnly: boolean): string => (readOnly ? 'ro' : 'rw')
+  switch (one.kind) {
+    case 'script':
+      return ['script']
+    case 'bind':
+      return [['bind', target, one.path, how(one.readOnly)]]
+    case 'cache':
+      return [['cache', target, one.owner ? '/cache' : one.path, how(one.readOnly), one.id, one.sharing]]
+    case 'tmpfs':
+      return [['tmpfs', target, one.size ?? 0]]
+    case 'secret':
+    case 'ssh':
+      return target === undefined ? [] : [[one.kind, target, one.id, one.mode, one.uid, one.gid, one.required]]
+  }
+}
+
+const secretVariable = (one: RunMount): readonly unknown[] =>
+  one.kind === 'secret' && one.env !== undefined ? [['variable', one.env, one.id, one.required]] : []
+
+function mountsOfGo({ mounts = [], secretenv = [] }: GoExec): readonly unknown[] {
+  const files = mounts.slice(1).map(({ dest, selector = '/', readonly, mountType = 0, ...more }) => {
+    // Sockets and secrets are seen from the root, also where BuildKit leaves that open.
+    const target = clean(`/${dest}`)
+    if (target.startsWith('/dev/pipes')) return 'script'
+    const { ID = '', mode = 0, uid = 0, gid = 0, optional = false } = more.secretOpt ?? more.SSHOpt ?? {}
+    const how = readonly ? 'ro' : 'rw'
+    if (mountType === 1 || mountType === 2)
+      return [mountType === 1 ? 'secret' : 'ssh', target, ID || 'default', mode, uid, gid, !optional]
+    if (mountType === 4) return ['tmpfs', target, more.TmpfsOpt?.size ?? 0]
+    if (mountType === 0) return ['bind', target, selector, how]
+    const { ID: id = '', sharing = 0 } = more.cacheOpt ?? {}
+    // Behind the namespace of cache mounts, which is empty here.
+    return ['cache', target, selector, how, id.slice(1), ['shared', 'private', 'locked'][sharing]]
+  })
+  return [...files, ...secretenv.map(({ name, ID, optional = false }) => ['variable', name, ID, !optional])]
+}
+
+interface GoExec {
+  readonly meta: { readonly args: string[]; readonly env?: string[]; readonly cwd: string; readonly user?: string }
+  readonly mounts?: readonly {
+    readonly dest: string
+    readonly selector?: string
+    readonly readonly?: boolean
+    readonly mountType?: number
+    readonly cacheOpt?: { readonly ID?: string; readonly sharing?: number }
+    readonly secretOpt?: GoSecret
+    readonly SSHOpt?: GoSecret
+    readonly TmpfsOpt?: { readonly size?: number }
+  }[]
+  readonly secretenv?: readonly { readonly ID: string; readonly name: string; readonly optional?: boolean }[]
+}
+
+interface GoSecret {
+  readonly ID?: string
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
+  readonly optional?: boolean
+}
+
 /** The same of BuildKit's answer to `convert`. */
 export function conversionOfAnswer(answer: Answer): Conversion {
   const { image, ops } = answer as unknown as { readonly image: object; readonly ops: readonly GoOp[] }
@@ -89,10 +151,7 @@ export function conversionOfAnswer(answer: Answer): Conversion {
 
 interface GoOp {
   readonly Op?: {
-    readonly exec?: {
-      readonly meta: { readonly args: string[]; readonly env?: string[]; readonly cwd: string; readonly user?: string }
-      readonly mounts?: readonly unknown[]
-    }
+    readonly exec?: GoExec
     readonly file?: { readonly actions: readonly { readonly Action: GoAction }[] }
   }
 }
@@ -142,7 +201,8 @@ interface GoAction {
 function opsOfGo({ Op: { exec, file } = {} }: GoOp): string[] {
   if (exec) {
     const { args, env = [], cwd, user = '' } = exec.meta
-    return [JSON.stringify(['run', args, env, cwd, user, (exec.mounts?.length ?? 1) - 1])]
+    const socket = env.map(pair => pair.replace(/^(SSH_AUTH_SOCK=)(.*)/, (_, name, path) => name + clean(`/${path}`)))
+    return [JSON.stringify(['run', args, socket, cwd, user, mountsOfGo(exec)])]
   }
   return (file?.actions ?? []).flatMap(({ Action: { mkdir, mkfile, copy } }) => {
     const one = ((): readonly unknown[] | undefined => {

@@ -107,7 +107,7 @@ export async function compareConversion(amount: Amount): Promise<Differences> {
 /** What BuildKit finds out only when it builds, and what docs/differences.md says of stages. */
 function isLater({ dockerfile }: ProjectCase, ours: string): boolean {
   return (
-    /no \/etc\/passwd to look|does not exist|no stage with the index/.test(ours) ||
+    /no \/etc\/passwd to look|does not exist|no stage with the index|the root itself/.test(ours) ||
     // A trigger that takes from its own stage gets what that stage has so far.
     (dockerfile.includes('FROM onb AS dep') && ours.includes('"dep"'))
   )

@@ -186,6 +186,57 @@ const OTHERS = [
   ],
   ...['ONBUILD COPY --from=0 a /b', 'ONBUILD WORKDIR $A', 'ONBUILD RUN <<E\na\nE'],
 ]
+const MOUNT_OPTIONS = [
+  ...[
+    'target=/m',
+    'dst=m/n',
+    'destination=$A/x',
+    'target=/a//b/',
+    'target=.',
+    'target=/',
+    'source=s',
+    'src=/s/../t',
+    'source=$A',
+    'ro',
+    'rw',
+  ],
+  ...[
+    'readonly=false',
+    'rw=0',
+    'readwrite=x',
+    'from=st',
+    'from=dep',
+    'from=base',
+    'from=0',
+    'from=$A',
+    'id=i',
+    'id=$A',
+    'id=',
+    'sharing=locked',
+  ],
+  ...[
+    'sharing=private',
+    'sharing=x',
+    'mode=0700',
+    'mode=8',
+    'uid=7',
+    'gid=$B',
+    'required',
+    'required=false',
+    'size=1k',
+    'size=1.5m',
+    'size=x',
+    'env=X',
+  ],
+  ...['env=', 'unknown=1', 'target', '"target=/q,q"', 'TARGET=/upper', 'size=-1'],
+]
+const mount = fc
+  .tuple(
+    C('', 'type=bind', 'type=cache', 'type=tmpfs', 'type=secret', 'type=ssh', 'type=$A', 'type=Cache', 'type=x'),
+    fc.array(C(...MOUNT_OPTIONS), { minLength: 1, maxLength: 4 }),
+  )
+  .map(([type, options]) => `--mount=${[...(type ? [type] : []), ...options].join(',')}`)
+
 const instruction: fc.Arbitrary<string> = fc.oneof(
   { weight: 3, arbitrary: fc.tuple(name, value).map(([k, v]) => `ENV ${k}=${v}`) },
   fc.tuple(name, value, name, value).map(([k, v, l, w]) => `ENV ${k}=${v} ${l}=${w}`),
@@ -216,6 +267,7 @@ const instruction: fc.Arbitrary<string> = fc.oneof(
       .map(([verb, flags, sources, dest]) => [verb, ...flags, ...sources, dest].join(' ')),
   },
   { weight: 2, arbitrary: C(...OTHERS) },
+  fc.array(mount, { minLength: 1, maxLength: 3 }).map(mounts => `RUN ${mounts.join(' ')} x`),
 )
 const FROMS = [
   ...[
