@@ -8,12 +8,13 @@ import { type Bind, environment, type Prepared, rlimits, SHM_SIZE } from './spec
 import type { Step } from './step.ts'
 
 // Errors after which a call does not count.
-const [EPERM, ENOENT, EACCES, EBUSY, ENODEV, ENOTDIR, EINVAL, ELOOP] = [1, 2, 13, 16, 19, 20, 22, 40]
+const [EPERM, ENOENT, EACCES, EBUSY, EEXIST, ENODEV, ENOTDIR, EINVAL, ELOOP] = [1, 2, 13, 16, 17, 19, 20, 22, 40]
 
 const ATTRIBUTES: Readonly<Record<string, number>> = { ro: 1, nosuid: 2, nodev: 4, noexec: 8 }
 const [AT_FDCWD, AT_RECURSIVE] = [-100, 0x8000]
 const [O_PATH, O_CLOEXEC, O_WRONLY] = [0o10000000, 0o2000000, 1]
 const S_IFREG = 0o100000
+const COVERED = ['/proc', '/dev', '/sys']
 /** The first that is free: 0 to 2 are the step's, 3 is for reports. */
 const FIRST_FD = 4
 
@@ -113,7 +114,10 @@ export function stepCalls(step: Step, prepared: Prepared): Call[] {
     mount('proc', '/proc', 'proc', MS.NOSUID | MS.NODEV | MS.NOEXEC),
     ...deviceCalls(devices, step, prepared),
     ...sys,
-    ...binds.flatMap(bindCalls),
+    ...binds.flatMap((bind, i) => [
+      ...placeCalls(bind, [...COVERED, ...binds.slice(0, i).map(({ target }) => target)]),
+      ...bindCalls(bind),
+    ]),
     ...(step.insecure ? [] : hideCalls(nothing)),
     call('fchdir', Number(oldRoot.split('/').at(-1))),
     call('umount2', '.', DETACH),
@@ -166,6 +170,19 @@ function sysCalls(step: Step, prepared: Prepared, files: Descriptors): Call[] {
 /** What a JVM looks at to know its limits. Not worth more than a try. */
 function cgroupsCall(flags: number): Call {
   return { ...mount('cgroup', '/sys/fs/cgroup', 'cgroup2', flags), unless: [EPERM, ENOENT, EBUSY, ENODEV, EINVAL] }
+}
+
+/** Makes the place of a mount that lies in one made before it: what is there in the root is hidden by then. */
+function placeCalls({ target, source }: Bind, mounted: readonly string[]): Call[] {
+  const above = mounted.findLast(one => target.startsWith(`${one.replace(/\/$/, '')}/`))
+  if (above === undefined) return []
+  const names = target.slice(above.length).split('/').filter(Boolean)
+  return names.map((_, i) => {
+    const path = `${above}/${names.slice(0, i + 1).join('/')}`
+    const isFile = i === names.length - 1 && lstat(source)?.isDirectory() !== true
+    const made = isFile ? call('mknodat', AT_FDCWD, path, S_IFREG | 0o644, 0) : call('mkdirat', AT_FDCWD, path, 0o755)
+    return { ...made, unless: [EEXIST] }
+  })
 }
 
 function bindCalls({ target, file, options }: Bind & { readonly file: string }): Call[] {
@@ -266,12 +283,19 @@ function capabilityCall(names: readonly string[], inheritable: readonly string[]
 /** struct sock_fprog. */
 const filterProgram = (filter: Uint8Array) => [filter.length / 8, filter] as const
 
-/** The command, searched on PATH as execvp(3) does. */
-function executeCalls(step: Step, { user }: Prepared): Call[] {
+/** Where the command is looked for, in this order: on PATH as execvp(3) does. */
+export function commandFiles(step: Step, { user }: Prepared): readonly string[] {
   const [name] = step.args
-  const env = environment(step.env, user.home)
-  const path = env.findLast(one => one.startsWith('PATH='))?.slice('PATH='.length) ?? ''
-  const files = name!.includes('/') ? [name!] : path.split(':').map(folder => `${folder || '.'}/${name}`)
+  const path =
+    environment(step.env, user.home)
+      .findLast(one => one.startsWith('PATH='))
+      ?.slice('PATH='.length) ?? ''
+  return name!.includes('/') ? [name!] : path.split(':').map(folder => `${folder || '.'}/${name}`)
+}
+
+function executeCalls(step: Step, prepared: Prepared): Call[] {
+  const env = environment(step.env, prepared.user.home)
+  const files = commandFiles(step, prepared)
   const [args, variables] = [
     [...step.args, 0],
     [...env, 0],

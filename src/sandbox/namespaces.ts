@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import { ArchimageError } from '../errors/error.ts'
 import { withMemoryProgram } from '../sys/memory-program.ts'
 import { missingInterpreter } from './interpreters.ts'
-import { enterCalls, stepCalls } from './launch-calls.ts'
+import { commandFiles, enterCalls, stepCalls } from './launch-calls.ts'
 import { type Call, launchProgram, type Said, waitForChild } from './launch-program.ts'
 import type { Running } from './oci-runtime.ts'
 import { type Output, startWithPipes } from './output.ts'
@@ -22,11 +22,12 @@ export function runInNamespaces(step: Step, prepared: Prepared, output: Output):
 /** What became of a step, from what its program said. */
 export function endOf({ failures, status }: Said, step: Step, prepared: Prepared): StepEnd {
   const last = failures.at(-1)
-  if (last?.call.name === 'execve') {
-    const tried = failures.filter(({ call }) => call.name === 'execve')
+  const tried = failures.filter(({ call }) => call.name === 'execve')
+  const goesOn = last?.call.unless?.includes(last.errno) ?? true
+  // Where it goes on after one place of PATH, the command was found at a later one, unless there was none.
+  if (last?.call.name === 'execve' && (!goesOn || tried.length === commandFiles(step, prepared).length))
     return notExecuted(tried, step, prepared) ?? fail(last.call, last.errno)
-  }
-  if (last !== undefined && !last.call.unless?.includes(last.errno)) fail(last.call, last.errno)
+  if (last !== undefined && !goesOn) fail(last.call, last.errno)
   if (status === undefined) return { exitCode: 137, signal: 'SIGKILL' }
   const signal = status & 0x7f
   return signal === 0 ? { exitCode: status >> 8 } : { exitCode: 128 + signal, signal: signalName(signal) }
