@@ -14,8 +14,8 @@ const HEAD = `# Checks
 
 <!-- Written by scripts/checks-doc.ts; do not edit. -->
 
-What \`archimage lint\` and \`archimage build --check\` look for: the rules of BuildKit 0.33 with its names and messages, and rules of our own for work with
-several platforms. How they are run, switched off and made errors: [lint.md](lint.md).
+What \`archimage lint\` and \`archimage build --check\` look for: rules of our own, for work with several platforms mostly, and the rules of BuildKit 0.33 with its names
+and messages. How they are run, switched off and made errors: [lint.md](lint.md).
 `
 
 function example(title: string, { dockerfile, dockerignore, platforms, images, modes }: Example): string[] {
@@ -59,7 +59,7 @@ function section(rule: Rule): string[] {
 /** The page. */
 export function checksPage(): string {
   const of = (from: Rule['from']): string[] => RULES.filter(rule => rule.from === from).flatMap(section)
-  const lines = [HEAD, '## For several platforms', '', ...of('archimage'), "## BuildKit's", '', ...of('buildkit')]
+  const lines = [HEAD, '## Our own', '', ...of('archimage'), "## BuildKit's", '', ...of('buildkit')]
   return `${lines.join('\n').trimEnd()}\n`
 }
 

@@ -51,3 +51,19 @@ function parseCall(given: string): Call {
   }
   return call
 }
+
+/** For commands with the flags of a build that do not build one: throws USAGE where --check or --call is given. */
+export function refuseCall(name: string, options: Options): void {
+  const call = callOf(options)
+  if (call)
+    throw new ArchimageError(
+      'USAGE',
+      `archimage ${name} does not take ${options['check'] === true ? '--check' : '--call'}`,
+      {
+        hint:
+          call.method === 'check' || call.method === 'lint'
+            ? 'archimage lint checks'
+            : `archimage build --call=${call.method} SERVICE`,
+      },
+    )
+}

@@ -6,6 +6,7 @@ import { lintGithub } from '../lint/formats/github.ts'
 import { lintJson } from '../lint/formats/json.ts'
 import { lintSarif } from '../lint/formats/sarif.ts'
 import { lintText } from '../lint/formats/text.ts'
+import { shortPath } from '../run/dockerfiles.ts'
 import { terminal } from '../sys/terminal.ts'
 import { checkRequest, runCheck } from './check-request.ts'
 import { command, type Invocation, insecureOption, list, parse, say, workingDirectory } from './command.ts'
@@ -16,15 +17,22 @@ const ABOUT = `Checks the Dockerfiles of the project in this folder, of the serv
 of BuildKit, and more for work with several platforms. Builds nothing. Looks bases up in the store and in their registries. Exit code 1 where
 something is an error, or with --error-on warning where there is anything.`
 
-const FORMATS: Readonly<Record<string, (files: readonly CheckedFile[], style: Style) => string>> = {
+type Format = (files: readonly CheckedFile[], style: Style, directory: string) => string
+
+const FORMATS: Readonly<Record<string, Format>> = {
   text: lintText,
   json: lintJson,
-  sarif: files => lintSarif(files, VERSION),
-  github: lintGithub,
+  sarif: (files, _, directory) => lintSarif(seenFrom(files, directory), VERSION),
+  github: (files, _, directory) => lintGithub(seenFrom(files, directory)),
+}
+
+/** Who reads these looks files up in the folder where the command ran, mostly the root of a repository. */
+function seenFrom(files: readonly CheckedFile[], directory: string): readonly CheckedFile[] {
+  return files.map(file => ({ ...file, file: shortPath(file.path, directory) }))
 }
 
 export async function run(invocation: Invocation): Promise<number> {
-  const program = command(invocation, '[options] [SERVICE… | PATH | -]', ABOUT)
+  const program = command(invocation, '[options] [SERVICE… | PATH | URL | -]', ABOUT)
     .option('--project <file>', 'the project file; default: archimage.yaml here')
     .addOption(list('--platform <platforms>', 'check for these platforms: linux/amd64,linux/arm64'))
     .option('-f, --file <file>', 'the Dockerfile; default: PATH/Dockerfile, "-" is standard input')
@@ -42,11 +50,12 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
-  const request = await checkRequest(args, options, workingDirectory(invocation, options))
+  const directory = workingDirectory(invocation, options)
+  const request = await checkRequest(args, options, directory)
   const { files } = await runCheck(request, options, invocation.signal)
   const out = terminal(1)
   const format = options['json'] === true ? 'json' : String(options['format'])
-  out.write(FORMATS[format]!(files, styleFor(out, process.env)))
+  out.write(FORMATS[format]!(files, styleFor(out, process.env), directory))
   if (format === 'text' && options['platform'] === undefined && args.some(isPath))
     say('note: checked for this machine only; --platform linux/amd64,linux/arm64 also tells what harms others')
   return gravest(files.map(file => exitOf(file, options['errorOn'] === 'warning')))

@@ -9,6 +9,7 @@ import { selectServices } from '../project/select.ts'
 import { type PlanCell, planRun } from '../run/plan.ts'
 import { terminal } from '../sys/terminal.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
+import { refuseCall } from './call-method.ts'
 import { command, type Invocation, open, parse, print, say, workingDirectory } from './command.ts'
 import { askedPlatforms, platformsOf, requestOf, settingsOf, withOverrides } from './request.ts'
 import { dockerfilesOf, enterForSteps } from './step-user.ts'
@@ -22,6 +23,7 @@ export async function run(invocation: Invocation): Promise<number> {
   if (!parsed) return 0
   const { args, options } = parsed
   refuseFlags(program, options)
+  refuseCall(invocation.name, options)
   const file = options['project'] as string | undefined
   const directory = workingDirectory(invocation, options)
   const project = withOverrides(

@@ -7,6 +7,7 @@ import { builtPlatforms } from '../run/records.ts'
 import { openStore } from '../store/store.ts'
 import { buildProject } from './build.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
+import { refuseCall } from './call-method.ts'
 import { command, type Invocation, parse, say, workingDirectory } from './command.ts'
 import { readOutputs } from './execute.ts'
 import { type Options, strings } from './request.ts'
@@ -42,6 +43,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { args } = parsed
   let { options } = parsed
   refuseFlags(program, options)
+  refuseCall(invocation.name, options)
   const directory = workingDirectory(invocation, options)
   const wrong = (why: string): ArchimageError =>
     new ArchimageError('USAGE', `archimage ${name}: ${why}`, { hint: `archimage ${name} ${word.usage}` })

@@ -100,6 +100,9 @@ test('suggestions: fewer than three changes, the first of the best', () => {
 })
 
 test('never throws, whatever is checked', () => {
+  const pieces =
+    '$(, ${, }, ), ", \', `, \\, ;, &&, |, [, ], case, in, =, amd64, x86_64, curl, go build, make, /, https://x/, <<E, #, -a, TARGETARCH'
+  const shell = fc.array(fc.constantFrom(...pieces.split(', ')), { maxLength: 12 }).map(words => words.join(' '))
   const line = fc.oneof(
     ...[
       'FROM scratch',
@@ -122,6 +125,9 @@ test('never throws, whatever is checked', () => {
       'CMD a',
     ].map(text => fc.constant(text)),
     fc.string({ maxLength: 40 }),
+    fc
+      .tuple(fc.constantFrom('RUN', 'ADD', 'ENV A', 'ARG A=', 'COPY', 'FROM', '# check='), shell)
+      .map(parts => parts.join(' ')),
   )
   fc.assert(
     fc.property(fc.array(line, { maxLength: 12 }), lines => {

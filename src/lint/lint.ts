@@ -13,6 +13,8 @@ import { walk } from './walk.ts'
 export interface LintOptions {
   /** Default: the platform of this machine. */
   readonly platforms?: readonly Platform[]
+  /** All platforms that it is built for, where it is checked for some of them now. */
+  readonly among?: readonly Platform[]
   /** The stage that is built; without it all stages are looked at, and the last one is built. */
   readonly target?: string
   /** Values of ARG, as --build-arg gives them. BUILDKIT_DOCKERFILE_CHECK stands for the `# check=` directive. */
@@ -80,7 +82,7 @@ function lintFor(
     stages: stageViews(input),
     target,
     platform,
-    platforms,
+    platforms: options.among ?? platforms,
     host: buildPlatform(),
     args,
     globals: input.globals,

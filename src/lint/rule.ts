@@ -16,7 +16,7 @@ export interface FileView {
   readonly stages: readonly StageView[]
   readonly target: Stage
   readonly platform: Platform
-  /** All platforms that the Dockerfile is checked for. */
+  /** All platforms that the Dockerfile is for. */
   readonly platforms: readonly Platform[]
   /** Where stages with --platform=$BUILDPLATFORM run. */
   readonly host: Platform

@@ -79,7 +79,7 @@ class Check {
   async unit(unit: Unit): Promise<CheckedFile> {
     const { preparation } = this
     const platforms = unit.platforms.map(formatPlatform)
-    const about = { file: shortPath(unit.path, this.request.project.root), platforms }
+    const about = { file: shortPath(unit.path, this.request.project.root), path: unit.path, platforms }
     let dockerfile: Dockerfile
     try {
       dockerfile = preparation.readDockerfile(unit.path)

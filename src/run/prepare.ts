@@ -203,6 +203,7 @@ export class Preparation {
     const check = (): readonly Finding[] =>
       findingsOf(dockerfile, platform, {
         ...this.checkOptions(service, this.context(service, dockerfilePath)),
+        among: service.platforms,
         image: (reference, wanted) => bases.get(`${reference} ${formatPlatform(wanted)}`),
       })
     const lowerVariant = lowered.bases.find(base => !base.exact)

@@ -219,6 +219,11 @@ warning: HardcodedArchitecture: The architecture arm64 is written into "https://
 `)
   })
 
+  test('paths are those of where it ran', async () => {
+    const { stdout } = await sandbox.run(['lint', '--format', 'github', `./${project.split('/').at(-1)}/src/a b`])
+    expect(stdout).toContain(`file=${project.split('/').at(-1)}/src/a b/Dockerfile,line=1`)
+  })
+
   test('SARIF', async () => {
     const { stdout } = await sandbox.run(['lint', '--format', 'sarif'], { cwd: project })
     const { version, runs } = JSON.parse(stdout)
@@ -305,6 +310,10 @@ describe('build', () => {
     expect([many.code, many.stderr]).toEqual([2, expect.stringContaining('one Dockerfile')])
     const wrong = await run('--call=chek')
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('did you mean "check"?')])
+    for (const other of ['plan', 'all']) {
+      const ended = await sandbox.run([other, '--check'], { cwd: project })
+      expect([ended.code, ended.stderr]).toEqual([2, expect.stringContaining('archimage lint checks')])
+    }
     for (const odd of ['check,format=xml', 'check,outline', 'check,x=1', 'check,ignorestatus=maybe'])
       expect((await run(`--call=${odd}`)).code).toBe(2)
   })
