@@ -18,19 +18,16 @@ export function epochSource(
   env.delete('SOURCE_DATE_EPOCH')
   const word = (text: string): string =>
     expandWord(text, { get: name => env.get(name) }, { escape: dockerfile.escape }).value
-  const fail =
-    (at: Parameters<typeof failure>[1]) =>
-    (message: string): ArchimageError =>
-      failure(
-        dockerfile,
-        at,
-        `SOURCE_DATE_EPOCH=${stage.name}: ${message}`,
-        'such a stage is: FROM scratch, and one ADD of one URL or repository',
-      )
-  if (word(stage.from.image) !== 'scratch') throw fail(stage.from)('the stage does not begin with FROM scratch')
+  const wrong = (message: string): ArchimageError =>
+    failure(
+      dockerfile,
+      stage.from,
+      `SOURCE_DATE_EPOCH=${stage.name}: ${message}`,
+      'such a stage is: FROM scratch, and one ADD of one URL or repository',
+    )
+  if (word(stage.from.image) !== 'scratch') throw wrong('the stage does not begin with FROM scratch')
   let source: RemoteSource | undefined
   for (const instruction of stage.instructions) {
-    const wrong = fail(instruction)
     if (instruction.kind === 'arg')
       for (const { key, value } of instruction.args) {
         const given = Object.hasOwn(args, key) ? args[key] : value === undefined ? undefined : word(value)
@@ -46,6 +43,6 @@ export function epochSource(
       if (source === undefined) throw wrong(`"${one}" is neither a URL nor a repository`)
     }
   }
-  if (source === undefined) throw fail(stage.from)('the stage has no ADD')
+  if (source === undefined) throw wrong('the stage has no ADD')
   return source
 }

@@ -6,7 +6,7 @@ import { isArchive, isArchiveFile } from '../context/is-archive.ts'
 import type { Location } from '../context/location.ts'
 import { dockerfileFromStdin, emptyContext, readStdin } from '../context/stdin.ts'
 import type { ContextFolder } from '../engines/engine.ts'
-import { archiveTree } from '../engines/native/archive.ts'
+import { type ArchiveTree, archiveTree } from '../engines/native/archive.ts'
 import { readFile } from '../engines/native/read-file.ts'
 import type { StepSettings } from '../engines/steps.ts'
 import { ArchimageError, systemError } from '../errors/error.ts'
@@ -85,6 +85,13 @@ export class Contexts {
     this.views.set(tree, views)
     views[times ? 1 : 0] ??= new ContextView(tree, { times })
     return views[times ? 1 : 0]!
+  }
+
+  /** The moment that belongs to a repository or a download; without Last-Modified it is that of the newest file in the archive. */
+  async time({ time, tree }: Opened): Promise<number | undefined> {
+    if (time !== undefined) return time
+    const [path = ''] = tree.list('')
+    return (await this.unpacked({ path, entry: tree.lookup(path)! }))?.newest
   }
 
   /** The bytes of a Dockerfile that is in a context; undefined when it is not there. */
@@ -185,19 +192,20 @@ export class Contexts {
     name: string,
   ): Promise<Opened> {
     const entry = { type: 'file', mode: 0o600, uid: 0, gid: 0, mtime: 0, size, digest } as const
-    const file = { path: name, entry: { ...entry, content: { kind: 'host', path } as const } }
-    const open = (): never => {
-      throw new Error(`${path} is no layer`)
-    }
-    const tree = await archiveTree(file, { ...this.tools, open })
-    if (tree === undefined)
+    const archive = await this.unpacked({ path: name, entry: { ...entry, content: { kind: 'host', path } } })
+    if (archive === undefined)
       throw new ArchimageError('CONTEXT_INVALID', `${name} is no archive that can be a context`, {
         hint: 'a context is a folder, or a tar: plain, or compressed with gzip, bzip2, xz or zstd',
       })
-    let newest: number | undefined
-    for (const { entry: one } of tree.walk())
-      if (one.type === 'file' && one.mtime > (newest ?? Number.NEGATIVE_INFINITY)) newest = one.mtime
+    const { tree, newest } = archive
     return { tree: treeSource(tree, 'the build context'), ...(newest === undefined ? {} : { time: newest }) }
+  }
+
+  private unpacked(file: Parameters<typeof archiveTree>[0]): Promise<ArchiveTree | undefined> {
+    const open = (): never => {
+      throw new Error(`${file.path} is no layer`)
+    }
+    return archiveTree(file, { ...this.tools, open })
   }
 
   private fileTree(name: string, { digest, size, modified = 0 }: Download, title: string): SourceTree {

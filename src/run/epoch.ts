@@ -26,8 +26,8 @@ export interface EpochInput {
 
 /**
  * SOURCE_DATE_EPOCH of a build, in seconds: a number, or where it comes from: `context`, a named context, or a stage that is
- * one ADD from elsewhere. Of a repository it is the time of the commit, of a URL Last-Modified, of an archive that of its newest
- * file; folders and images have none. With the arguments as they are then. Throws USAGE for a name of nothing.
+ * one ADD from elsewhere. Of a repository it is the time of the commit, of a URL Last-Modified, or, of an archive without one, that
+ * of its newest file; folders and images have none. With the arguments as they are then. Throws USAGE for a name of nothing.
  */
 export async function resolveEpoch(
   input: EpochInput,
@@ -53,10 +53,10 @@ async function named(
     if (value === undefined) continue
     const location = parseLocation(value, root)
     const dated = location.kind === 'git' || location.kind === 'http'
-    return dated ? (await contexts.open(location, { modes: 'context' })).time : undefined
+    return dated ? contexts.time(await contexts.open(location, { modes: 'context' })) : undefined
   }
   const stage = findStage(dockerfile, name)
-  if (stage !== undefined) return (await contexts.source(epochSource(dockerfile, stage, globals, args))).time
+  if (stage !== undefined) return contexts.time(await contexts.source(epochSource(dockerfile, stage, globals, args)))
   const names = ['context', ...Object.keys(buildContexts), ...dockerfile.stages.flatMap(one => one.name ?? [])]
   throw new ArchimageError(
     'USAGE',

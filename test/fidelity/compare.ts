@@ -1,8 +1,8 @@
 import type { Result } from './builders.ts'
 import type { Image } from './image.ts'
 
-/** What differs between the two results, in words; empty when they agree. */
-export function differences(buildkit: Result, ours: Result): string[] {
+/** What differs between the two results, in words; empty when they agree. With `times` that of the image counts. */
+export function differences(buildkit: Result, ours: Result, times = false): string[] {
   if ('refusal' in buildkit || 'refusal' in ours) {
     if (!('refusal' in ours))
       return [`BuildKit refuses, archimage does not:\n${(buildkit as { refusal: string }).refusal}`]
@@ -17,8 +17,11 @@ export function differences(buildkit: Result, ours: Result): string[] {
   const platforms = [...buildkit.images.keys()].sort().join()
   const have = [...ours.images.keys()].sort().join()
   if (platforms !== have) return [`platforms: BuildKit ${platforms}, archimage ${have}`]
-  for (const [platform, image] of buildkit.images)
-    for (const line of imageDifferences(image, ours.images.get(platform)!)) out.push(`${platform}: ${line}`)
+  for (const [platform, image] of buildkit.images) {
+    const other = ours.images.get(platform)!
+    for (const line of imageDifferences(image, other)) out.push(`${platform}: ${line}`)
+    if (times) compareValues(`${platform}: created`, image.created, other.created, out)
+  }
   return out
 }
 

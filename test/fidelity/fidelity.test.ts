@@ -12,6 +12,7 @@ import { add, heredocs } from './cases/add.ts'
 import { config } from './cases/config.ts'
 import { contexts } from './cases/contexts.ts'
 import { copy } from './cases/copy.ts'
+import { epochs } from './cases/epochs.ts'
 import { flags } from './cases/flags.ts'
 import { ignore } from './cases/ignore.ts'
 import { language } from './cases/language.ts'
@@ -30,6 +31,7 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
   'remote sources': remote,
   contexts,
   'named contexts': named,
+  epochs,
   heredocs,
   stages,
   config,
@@ -142,7 +144,7 @@ for (const [group, cases] of Object.entries(GROUPS))
           const { buildkit: theirs, ours } = await outcomes.get(one.name)!.promise
           if ('refusal' in theirs !== (one.refused ?? false))
             throw new Error(`BuildKit ${'refusal' in theirs ? `refuses: ${theirs.refusal}` : 'builds this'}`)
-          const found = differences(theirs, ours)
+          const found = differences(theirs, ours, one.args?.['SOURCE_DATE_EPOCH'] !== undefined)
           if (one.differs === undefined) return expect(found).toEqual([])
           if (!DOCUMENTED.includes(`## ${one.differs.section}\n`))
             throw new Error(`docs/differences.md has no "${one.differs.section}", which explains: ${found.join('\n')}`)

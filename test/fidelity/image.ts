@@ -17,6 +17,8 @@ export interface Image {
   /** As in its index, or in its config when there is no index. */
   readonly platform: string
   readonly config: Json
+  /** Of the image; it is compared where SOURCE_DATE_EPOCH says it. */
+  readonly created?: unknown
   readonly history: readonly Json[]
   readonly layers: readonly (readonly Entry[])[]
   readonly tree: Flat
@@ -49,7 +51,7 @@ export function readImages(layout: Layout, name?: string): Map<string, Image> {
       return
     }
     const manifest = json<{ config: Descriptor; layers: Descriptor[] | null }>(blob(descriptor.digest))
-    const { history, created: _, rootfs, ...config } = json<Json>(blob(manifest.config.digest))
+    const { history, created, rootfs, ...config } = json<Json>(blob(manifest.config.digest))
     const diffIds = (rootfs as { diff_ids: string[] | null }).diff_ids ?? []
     const blobs = manifest.layers ?? []
     if (diffIds.length !== blobs.length) throw new Error('layers and diff IDs differ in number')
@@ -58,6 +60,7 @@ export function readImages(layout: Layout, name?: string): Map<string, Image> {
     const image: Image = {
       platform,
       config,
+      created,
       history: ((history ?? []) as Json[]).map(({ created: _, ...entry }) => entry),
       layers,
       tree: flatten(layers),

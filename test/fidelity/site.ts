@@ -47,6 +47,14 @@ export const archive: readonly Entry[] = [
   file('script', '#!/bin/sh\n', 0o755),
 ]
 
+/** An archive whose newest file is not its newest entry. */
+const dated: readonly Entry[] = [
+  { ...dir('x'), mtime: 1_800_000_000 },
+  { ...file('a', 'a\n'), mtime: 1_710_000_123 },
+  { ...link('l', 'a'), mtime: 1_800_000_000 },
+  { ...file('Dockerfile', 'FROM scratch\nARG SOURCE_DATE_EPOCH\nENV E=$SOURCE_DATE_EPOCH\nCOPY . /x/\n'), mtime: 0 },
+]
+
 /** Everything that the cases of cases/remote.ts name. */
 export async function startSite(folder: string, registry: string): Promise<Site> {
   const repositories = new Repositories(join(folder, 'git'))
@@ -66,6 +74,7 @@ export async function startSite(folder: string, registry: string): Promise<Site>
   for (const compressor of Object.keys(compressors) as Compressor[])
     page(`/context.${compressor}`, compressors[compressor](writeTar(archive)), MODIFIED)
   page('/files.tar', writeTar([dir('d', 0o750, APP), file('d/f', 'f\n', 0o640, APP), link('l', 'd/f')]))
+  page('/dated.tar.gz', compressors.gzip(writeTar(dated)))
   page('/Dockerfile', 'FROM scratch\nCOPY context /the-dockerfile\nADD context /added/\n')
   page('/text.gz', compressors.gzip(Buffer.from('no archive\n'.repeat(100))))
   const layout = await copyToLayout(registry, join(folder, 'layout'))

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { layoutOfFolder, readImages } from '../fidelity/image.ts'
 import { canRun, requirePeers } from '../peers/require.ts'
 import { Repositories } from '../remote/repositories.ts'
 import { startWeb, type Web } from '../remote/web.ts'
@@ -179,6 +180,33 @@ describe('repositories', () => {
   git('links in them lead nowhere outside', async () => {
     repositories.create('links', { Dockerfile: 'FROM scratch\nCOPY out /x\n', out: { link: '/etc/passwd' } })
     expect(await refusal([`${web.url}/git/links.git`])).toContain('NOT_FOUND')
+  })
+})
+
+describe('SOURCE_DATE_EPOCH', () => {
+  const made = async (args: readonly string[], options: Parameters<Sandbox['run']>[1] = {}): Promise<string> => {
+    const layout = join(sandbox.folder, `epoch-${Math.random().toString(36).slice(2)}`)
+    await sandbox.must(['build', '-q', '-o', `type=oci,tar=false,dest=${layout}`, ...args], options)
+    const [image] = readImages(layoutOfFolder(layout)).values()
+    return image!.created as string
+  }
+  const NONE = '1980-02-01T00:00:00Z'
+
+  test('of the environment may be a name', async () => {
+    web.pages.set('/dated', { body: archive, headers: { 'last-modified': 'Tue, 14 Nov 2023 22:13:20 GMT' } })
+    const epoch = (SOURCE_DATE_EPOCH: string) => ({ env: { SOURCE_DATE_EPOCH } })
+    expect(await made([`${web.url}/dated`], epoch('context'))).toBe('2023-11-14T22:13:20Z')
+    const named = ['--build-context', `n=${web.url}/dated`, './context.tar']
+    expect(await made(named, epoch('n'))).toBe('2023-11-14T22:13:20Z')
+    expect(await made(named, epoch('1700000000'))).toBe('2023-11-14T22:13:20Z')
+    expect(await refusal(named, epoch('m'))).toMatch(/^2 .*did you mean "n"/s)
+  })
+
+  test('of folders and images is none', async () => {
+    const project = sandbox.project('undated', files)
+    const args = ['--build-context', 'n=.', '--build-context', 'i=docker-image://scratch', '.']
+    for (const name of ['context', 'n', 'i'])
+      expect(await made(['--build-arg', `SOURCE_DATE_EPOCH=${name}`, ...args], { cwd: project })).toBe(NONE)
   })
 })
 

@@ -55,16 +55,25 @@ export async function archiveEntries(
   return index?.entries
 }
 
-/** The tree that unpacking an archive into nothing makes. */
+export interface ArchiveTree {
+  readonly tree: Tree
+  /** The time of its newest file, in seconds. */
+  readonly newest?: number
+}
+
+/** The tree that unpacking an archive into nothing makes; undefined for any other file. */
 export async function archiveTree(
   file: Pick<SourceMatch, 'path' | 'entry'>,
   tools: ArchiveTools,
-): Promise<Tree | undefined> {
+): Promise<ArchiveTree | undefined> {
   const entries = await archiveEntries(file, tools)
   if (entries === undefined) return undefined
   const change = new Change(new Tree())
   unpackInto(change, '', entries, undefined, file.entry.digest!)
-  return change.tree
+  let newest: number | undefined
+  for (const { entry } of change.tree.walk())
+    if (entry.type === 'file' && entry.mtime > (newest ?? Number.NEGATIVE_INFINITY)) newest = entry.mtime
+  return { tree: change.tree, ...(newest === undefined ? {} : { newest }) }
 }
 
 async function unpack(path: string, entry: Entry, tools: ArchiveTools): Promise<LayerIndex | undefined> {
