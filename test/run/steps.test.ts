@@ -50,6 +50,10 @@ RUN <<EOF
 echo three > /three
 echo more >> /three
 EOF
+RUN <<EOF
+#!/bin/busybox cat
+this is printed
+EOF
 RUN cat <<A > /both && cat <<B >> /both
 a $HOME
 A
@@ -126,7 +130,7 @@ RUN --mount=from=made,source=/out,target=/m,rw touch /m/y && rm /m/program
 ARG V=v
 ENV E=e
 RUN --mount=type=secret,id=s --mount=type=cache,target=/c test "$http_proxy" && test "$(wc -c < /run/secrets/s)" = 9
-RUN ["/bin/true"]
+RUN ["true"]
 `,
     )
     const args = ['build', '--push', '--registry', `${registry.address}/history`]
@@ -137,7 +141,7 @@ RUN ["/bin/true"]
     const lines = (config as unknown as { history: { created_by: string }[] }).history.map(entry => entry.created_by)
     expect(lines.slice(-2)).toEqual([
       'RUN |1 V=v /bin/sh -c test "$http_proxy" && test "$(wc -c < /run/secrets/s)" = 9 # buildkit',
-      'RUN |1 V=v /bin/true # buildkit',
+      'RUN |1 V=v true # buildkit',
     ])
     expect(JSON.stringify(config)).not.toMatch(/nowhere|hush/)
   })
@@ -336,6 +340,18 @@ RUN --mount=type=cache,id=seeded,target=/c,from=begin,source=/b cat /c/d/file > 
     expect(categories.find(one => one.category === 'mounts')!.count).toBeGreaterThan(2)
   })
 
+  test('tmpfs, and a target that lies in what another mount shows', async () => {
+    const project = app(
+      'tmpfs',
+      `FROM busybox:1
+RUN --mount=type=tmpfs,target=/t,size=1m --mount=type=cache,target=/t/below touch /t/x /t/below/y && df /t | tail -1 > /size
+`,
+    )
+    const files = await filesOf(sandbox, project)
+    expect(read(files, 'size')).toMatch(/^tmpfs +1024 /)
+    expect(existsSync(join(files, 't'))).toBe(false)
+  })
+
   test('of a service of the project: it is built first', async () => {
     const project = sandbox.project('service-mount', {
       'archimage.yaml': 'platforms: [linux/amd64]\n',
@@ -404,6 +420,16 @@ describe('failures', () => {
     )
     const source = 'FROM busybox:1 AS a\nFROM busybox:1\nRUN --mount=from=a,source=/x,target=/y true\n'
     expect((await failure('source', source)).message).toBe('--mount: /x does not exist in stage a')
+  })
+
+  test('memory that is used up', async () => {
+    const { message, hint } = await failure(
+      'memory-limit',
+      'FROM busybox:1\nRUN head -c 200m /dev/zero | tail -c 200m > /dev/null\n',
+      ...['--resource', 'memory=32m'],
+    )
+    expect(message).toContain('its memory was used up (limit 32 MiB)')
+    expect(hint).toContain('--resource memory=')
   })
 
   test('a stage that fails stops the others of its image; services that need it wait in vain', async () => {
