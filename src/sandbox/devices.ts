@@ -18,7 +18,6 @@ export const DEVICE_LINKS = [
   ['stdin', '/proc/self/fd/0'],
   ['stdout', '/proc/self/fd/1'],
   ['stderr', '/proc/self/fd/2'],
-  ['core', '/proc/kcore'],
   ['ptmx', 'pts/ptmx'],
 ] as const
 
@@ -51,13 +50,38 @@ function makeDevice(at: string, rdev: number): boolean {
 }
 
 /**
- * Makes a /dev in an empty file system in memory. Devices are those of this machine, bound: the file system itself opens none, so that a
+ * Device nodes that belong to the step alone: a root that changes mode or owner of /dev/null must not reach that of this machine. In a user
+ * namespace nodes cannot be made; there those of this machine serve, which root of the namespace does not own.
+ * Returns the directory to bind them from.
+ */
+export function ownDevices(
+  at: string,
+  { rootless, mounts }: { rootless: boolean; mounts: boolean },
+  undo: Undo,
+): string {
+  if (rootless || !mounts) return '/dev'
+  mkdirSync(at)
+  undo.mount('tmpfs', at, 'tmpfs', MS.NOSUID | MS.NOEXEC, 'mode=755,size=64k')
+  for (const name of DEVICES) {
+    if (!makeDevice(`${at}/${name}`, lstatSync(`/dev/${name}`).rdev)) return '/dev'
+    chmodSync(`${at}/${name}`, 0o666)
+  }
+  return at
+}
+
+/** Where a device is bound from. */
+export function deviceSource(devices: string, name: string): string {
+  return (DEVICES as readonly string[]).includes(name) ? `${devices}/${name}` : `/dev/${name}`
+}
+
+/**
+ * Makes a /dev in an empty file system in memory, its devices bound from `devices`: the file system itself opens none, so that a
  * step that may make device nodes (docker's CAP_MKNOD) gains nothing by it, without a cgroup that forbids it.
  */
-export function makeDevices(at: string): void {
+export function makeDevices(at: string, devices: string): void {
   for (const name of DEVICES) {
     closeSync(openSync(`${at}/${name}`, 'wx', 0o666))
-    mount(`/dev/${name}`, `${at}/${name}`, '', MS.BIND)
+    mount(`${devices}/${name}`, `${at}/${name}`, '', MS.BIND)
   }
   for (const [name, target] of DEVICE_LINKS) symlinkSync(target, `${at}/${name}`)
   for (const name of ['pts', 'shm', 'mqueue']) mkdirSync(`${at}/${name}`)

@@ -1,5 +1,5 @@
 import { ALL_CAPABILITIES, CAPABILITIES, MASKED_PATHS, READONLY_PATHS, seccompProfile } from './confinement.ts'
-import { DEVICE_LINKS, devicesFor } from './devices.ts'
+import { DEVICE_LINKS, deviceSource, devicesFor } from './devices.ts'
 import { CLONE, MS } from './kernel.ts'
 import type { Call } from './launch-program.ts'
 import { lstat } from './paths.ts'
@@ -97,7 +97,10 @@ export function chrootCalls(step: Step, prepared: Prepared): Call[] {
 export function stepCalls(step: Step, prepared: Prepared): Call[] {
   const files = new Descriptors()
   const oldRoot = files.open('/')
-  const devices = devicesFor(step.insecure).map(name => ({ name, file: files.open(`/dev/${name}`) }))
+  const devices = devicesFor(step.insecure).map(name => ({
+    name,
+    file: files.open(deviceSource(prepared.devices, name)),
+  }))
   const nothing = devices.find(one => one.name === 'null')!.file
   const binds = prepared.binds.map(bind => ({ ...bind, file: files.open(bind.source) }))
   const sys = sysCalls(step, prepared, files)

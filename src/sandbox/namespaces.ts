@@ -23,7 +23,7 @@ export function runInNamespaces(step: Step, prepared: Prepared, output: Output):
 export function endOf({ failures, status }: Said, step: Step, prepared: Prepared): StepEnd {
   const last = failures.at(-1)
   const tried = failures.filter(({ call }) => call.name === 'execve')
-  const goesOn = last?.call.unless?.includes(last.errno) ?? true
+  const goesOn = last?.call.unless?.includes(last.errno) ?? false
   // Where it goes on after one place of PATH, the command was found at a later one, unless there was none.
   if (last?.call.name === 'execve' && (!goesOn || tried.length === commandFiles(step, prepared).length))
     return notExecuted(tried, step, prepared) ?? fail(last.call, last.errno)

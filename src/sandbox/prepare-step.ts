@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { MS, mount } from '../sys/mount.ts'
 import { MAX_LOWERS } from '../sys/overlay.ts'
 import { cover } from './cover.ts'
-import { makeDeviceNodes } from './devices.ts'
+import { makeDeviceNodes, ownDevices } from './devices.ts'
 import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
 import { mountLayers } from './layers.ts'
 import type { StepNetwork } from './network.ts'
@@ -48,7 +48,8 @@ export async function prepareStep(
   if (!around.mounts)
     for (const [i, bind] of binds.entries()) await cover(root, bind, `${around.scratch}/${step.id}-${i}`, undo)
   if (!isMounted(step.cwd, binds)) makeWorkingDirectory(resolveInRoot(root, step.cwd), user)
-  return { ...around, root, user, binds, network: step.network === 'none' ? 'own' : network }
+  const devices = ownDevices(`${place}/devices`, around, undo)
+  return { ...around, root, user, devices, binds, network: step.network === 'none' ? 'own' : network }
 }
 
 function makeRoot(step: Step, place: string, around: Surroundings, undo: Undo): string {

@@ -58,14 +58,14 @@ export async function runStep(step: Step, means: Means): Promise<StepEnd> {
 function start(step: Step, prepared: Prepared, { runtime, output }: Means, place: string, undo: Undo): Running {
   if (runtime.name === 'namespaces') return runInNamespaces(step, prepared, output)
   if (runtime.name === 'chroot') return runInChroot(step, prepared, output)
-  const spec = runtimeSpec(step, prepared, mountDevices(`${place}/dev`, undo))
+  const spec = runtimeSpec(step, prepared, mountDevices(`${place}/dev`, prepared.devices, undo))
   return runContainer(runtime, spec, step.id, place, output)
 }
 
 /** A /dev for a runtime that shall not make device nodes. */
-function mountDevices(at: string, undo: Undo): string {
+function mountDevices(at: string, devices: string, undo: Undo): string {
   mkdirSync(at)
   undo.mount('tmpfs', at, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=755,size=65536k')
-  makeDevices(at)
+  makeDevices(at, devices)
   return at
 }

@@ -46,6 +46,8 @@ export interface SpecMount {
 export interface Prepared {
   readonly root: string
   readonly user: StepUser
+  /** The directory that /dev/null and its like are bound from. */
+  readonly devices: string
   /** In the order in which they are to be mounted. */
   readonly binds: readonly Bind[]
   /** The file of the network namespace; `own` for one with nothing but loopback; undefined: that of this machine. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect } from 'bun:test'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { type Call, launchProgram } from '../../src/sandbox/launch-program.ts'
@@ -61,6 +61,16 @@ for (const runtime of ['namespaces', 'runc'] as const)
       ).toEqual({ clone: 'EPERM', clone3: 'ENOSYS', socket: 'EPERM', personality: 'EPERM' })
     })
 
+    step("modes and owners of devices are the step's own", async () => {
+      const modes = () =>
+        ['null', 'zero', 'full', 'tty'].map(name => statSync(`/dev/${name}`)).map(({ mode, uid }) => [mode, uid])
+      const before = modes()
+      const { exitCode } = await shop.run(
+        'cd /dev && chmod 600 null zero && chown 1000 full tty && chmod 600 /proc/kcore; echo ok > /dev/null && touch /ok',
+      )
+      expect([exitCode, modes()]).toEqual([0, before])
+    })
+
     step('a second chroot leads nowhere', async () => {
       mkdirSync(join(shop.folder, 'outside'), { recursive: true })
       const up = '../'.repeat(40)
@@ -96,7 +106,7 @@ for (const runtime of ['namespaces', 'runc'] as const)
           .split(/\s+/)
           .filter(name => name.length > 1)
           .sort(),
-      ).toEqual('core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero'.split(' '))
+      ).toEqual('fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero'.split(' '))
     })
 
     step('the kernel of this machine cannot be touched', async () => {
