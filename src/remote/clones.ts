@@ -163,7 +163,7 @@ export class Clones {
         this.git,
       )
       writeFileSync(join(place, 'commit.json'), JSON.stringify({ commit, time: Number(time.trim()) }))
-      return store.keep(key, place, sizeOf(files))
+      return store.keep(key, place, { bytes: sizeOf(files) })
     } catch (error) {
       throw systemError(error, `writing to the store ${store.root}`)
     } finally {
@@ -274,7 +274,7 @@ export class Clones {
     try {
       const made = join(scratch, 'mirror')
       await git(['init', '--template=', '--bare', `--object-format=${formatOf(object)}`, made], this.git)
-      return store.keep(key, made, sizeOf(made))
+      return store.keep(key, made, { bytes: sizeOf(made) })
     } finally {
       removeTree(scratch)
     }

@@ -9,11 +9,11 @@ import { requirePeers } from '../../test/peers/require.ts'
 import { applyItems, applyLayer } from '../layer/apply.ts'
 import { LayerContent } from '../layer/content.ts'
 import { Tree } from '../layer/tree.ts'
-import { type LayerItem, writeLayer } from '../layer/write.ts'
+import { writeLayer } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
 import { openStore } from '../store/store.ts'
 import { removeTree } from '../sys/remove-tree.ts'
-import { type ChangesOptions, upperChanges } from './changes.ts'
+import { type Changes, type ChangesOptions, upperChanges } from './changes.ts'
 import { copyRoot } from './copy.ts'
 import { layerBytes, Snapshots } from './snapshots.ts'
 import { type Act, act, perform } from './testing/random-steps.ts'
@@ -57,16 +57,17 @@ async function steps(list: readonly (readonly Act[])[], roots: Roots): Promise<v
     }
     const options = { userxattr, group: String(i) }
     let seen: Seen
-    let items: readonly LayerItem[]
+    let changes: Changes
     if (roots === 'copies') {
       const { untouched } = await copyRoot(unpacked, scratch.upper, { userxattr })
       expect(sorted(seenIn(scratch.upper))).toEqual(sorted(seenInTree(tree)))
       seen = act(scratch.upper)
-      items = (await upperChanges(scratch.upper, tree, { ...options, whole: { untouched, devices: true } })).items
+      changes = await upperChanges(scratch.upper, tree, { ...options, whole: { untouched, devices: true } })
     } else {
       seen = await mounted(home, lowers, scratch, act, userxattr)
-      items = (await upperChanges(scratch.upper, tree, options)).items
+      changes = await upperChanges(scratch.upper, tree, options)
     }
+    const { items } = changes
     const sink = store.create()
     const { index } = await writeLayer({ entries: items, compression: 'none', sink, workers: 0 })
     applyItems(tree, items)
@@ -80,7 +81,7 @@ async function steps(list: readonly (readonly Act[])[], roots: Roots): Promise<v
     unpacked.push(await snapshots.layer(layer, fromLayers, { open: entry => content.open(entry) }))
     applyLayer(fromLayers, index)
     expect(seenInTree(fromLayers)).toEqual(seenInTree(tree))
-    lowers.push(snapshots.adopt(String(i), scratch.upper, 1))
+    lowers.push(snapshots.adopt(String(i), scratch.upper, changes))
     scratch.dispose()
   }
   const whole = (root: string) => expect(sorted(seenIn(root))).toEqual(sorted(seenInTree(tree)))

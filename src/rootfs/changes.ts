@@ -5,6 +5,7 @@ import type { Entry } from '../layer/entry.ts'
 import type { Tree } from '../layer/tree.ts'
 import type { LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { Extent } from '../store/snapshots.ts'
 import {
   closeFd,
   getXattr,
@@ -39,11 +40,9 @@ export interface ChangesOptions {
   readonly whole?: { readonly untouched: (path: string, stat: Stat) => boolean; readonly devices: boolean }
 }
 
-export interface Changes {
+export interface Changes extends Required<Extent> {
   /** What a layer has to hold, parents first: for writeLayer and applyItems. Empty when nothing changed. */
   readonly items: readonly LayerItem[]
-  /** What the directory takes on the disk. */
-  readonly bytes: number
 }
 
 /** Milliseconds after which the event loop gets a turn. */
@@ -88,6 +87,8 @@ class Finder {
   readonly #buffer = Buffer.allocUnsafe(PIECE)
   #turn = performance.now()
   #bytes = 0
+  #names = 0
+  #sizes = 0
 
   constructor(upper: string, below: Tree, options: ChangesOptions) {
     this.#place = options.place ?? upper
@@ -112,7 +113,8 @@ class Finder {
     const items = found
       .filter(({ path, kind, changed }) => changed || (kind === 'entry' && parents.has(path)))
       .map(({ path, kind, entry }): LayerItem => ({ path, kind, ...(entry && { entry }) }))
-    return { items: items.sort((a, b) => comparePaths(a.path, b.path)), bytes: this.#bytes }
+    items.sort((a, b) => comparePaths(a.path, b.path))
+    return { items, bytes: this.#bytes, names: this.#names, content: this.#sizes }
   }
 
   /** Adds what is in a directory to `found`. `pure`: nothing from below is seen in it. */
@@ -125,8 +127,11 @@ class Finder {
       if (turn !== undefined) await turn
       const at = prefix + name
       const stat = this.#guard(at, () => statAt(this.#dirs.at(path), fsPath(name)))
-      if (stat === undefined || stat.type === 'socket') continue
-      this.#bytes += stat.allocated
+      if (stat === undefined) continue
+      this.#names++
+      if (stat.type === 'file') this.#sizes += stat.size
+      this.#bytes += stat.allocated / (stat.type === 'dir' ? 1 : stat.nlink)
+      if (stat.type === 'socket') continue
       const was = this.#below.lookup(at)
       if (stat.type === 'char' && stat.major === 0 && stat.minor === 0) {
         if (!pure && was !== undefined) found.push({ path: at, kind: 'whiteout', changed: true })

@@ -4,6 +4,7 @@ import type { Entry } from '../layer/entry.ts'
 import { HostFile } from '../layer/host-file.ts'
 import type { FileBytes, LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { Extent } from '../store/snapshots.ts'
 import { closeFd } from '../sys/at.ts'
 import { createHasher, hashHex } from '../sys/hash.ts'
 import { EntryWriter } from './entry-writer.ts'
@@ -20,10 +21,7 @@ export interface DirectoryOptions {
   readonly progress?: (bytes: number) => void
 }
 
-export interface WrittenDirectory {
-  /** On the disk, about. */
-  readonly bytes: number
-  readonly files: number
+export interface WrittenDirectory extends Required<Extent> {
   /** Devices that only root of the machine may make; left out, as podman and BuildKit do in a user namespace. */
   readonly devices: number
   /** Attributes that could not be set here: `trusted.*` in a user namespace, any on a file system that has none. */
@@ -90,7 +88,8 @@ class DirectoryWriter {
   #turn = performance.now()
   #written = 0
   #bytes = 0
-  #files = 0
+  #names = 0
+  #contents = 0
   #attributes = 0
 
   constructor(root: string, options: DirectoryOptions) {
@@ -114,16 +113,20 @@ class DirectoryWriter {
     for (const { path, kind = 'entry', entry } of items) {
       if (this.#due()) await this.#breathe()
       if (kind === 'opaque') opaque.add(path)
-      else if (kind === 'whiteout') this.#writer.whiteout(path)
-      else if (path !== '' && entry !== undefined) {
-        this.#bytes += entry.type === 'file' ? Math.ceil(entry.size / BLOCK) * BLOCK : entry.type === 'dir' ? BLOCK : 0
-        this.#files++
+      else if (kind === 'whiteout') {
+        this.#writer.whiteout(path)
+        this.#names++
+      } else if (path !== '' && entry !== undefined) {
+        if (entry.type === 'dir') this.#bytes += BLOCK
+        if (entry.type === 'file') this.#contents += entry.size
+        this.#names++
         const first = entry.inode === undefined || entry.type === 'dir' ? undefined : inodes.get(entry.inode)
         if (first !== undefined) {
           links.push({ path, first })
           continue
         }
         if (entry.inode !== undefined) inodes.set(entry.inode, path)
+        if (entry.type === 'file') this.#bytes += Math.ceil(entry.size / BLOCK) * BLOCK
         const { content } = entry
         if (entry.type === 'dir') dirs.push({ path, entry })
         if (entry.type !== 'file') this.#writer.make(path, entry)
@@ -141,7 +144,10 @@ class DirectoryWriter {
       this.#writer.finishDirectory(path, entry, opaque.has(path) ? mark : undefined)
     }
     const { devices, attributes } = this.#writer
-    return { bytes: this.#bytes, files: this.#files, devices, attributes: attributes + this.#attributes }
+    return {
+      ...{ bytes: this.#bytes, names: this.#names - devices, content: this.#contents, devices },
+      attributes: attributes + this.#attributes,
+    }
   }
 
   #due(): boolean {

@@ -11,6 +11,7 @@ import {
   readFileSync,
   readlinkSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -139,7 +140,8 @@ describe('layers', () => {
         target,
       )
     })
-    const { items } = await upperChanges(scratch.upper, tree, { userxattr: false, group: 'step' })
+    const changes = await upperChanges(scratch.upper, tree, { userxattr: false, group: 'step' })
+    const { items } = changes
     expect(items.map(({ path, kind }) => `${kind} ${path}`)).toEqual([
       'entry a',
       'whiteout a/2',
@@ -158,7 +160,7 @@ describe('layers', () => {
       'entry keep/l',
     ])
     applyItems(tree, items)
-    const after = snapshots.adopt('one', scratch.upper, 1)
+    const after = snapshots.adopt('one', scratch.upper, changes)
     scratch.dispose()
     await mounted(folder, [...lowers, after], undefined, target => {
       const seen = seenIn(target)
@@ -318,8 +320,8 @@ describe('kept', () => {
     const [mine, theirs] = [store.scratch(), other.scratch()]
     for (const dir of [mine, theirs]) mkdirSync(join(dir, 'fs'))
     writeFileSync(join(mine, 'fs/mine'), '')
-    const place = store.keep('key', join(mine, 'fs'), 1)
-    expect(other.keep('key', join(theirs, 'fs'), 1)).toBe(place)
+    const place = store.keep('key', join(mine, 'fs'), { bytes: 1 })
+    expect(other.keep('key', join(theirs, 'fs'), { bytes: 1 })).toBe(place)
     other.close()
     expect(readdirSync(place)).toEqual(['mine'])
     expect(store.snapshot('key')).toBe(place)
@@ -351,6 +353,26 @@ describe('kept', () => {
     const { tree, lowers } = await hostile(parts)
     expect(seenIn(lowers[0]!)).toEqual(seenInTree(tree))
     expect(statSync(lowers[0]!)).toMatchObject({ gid: 0, mode: 0o40755 })
+  })
+
+  real('after a boot it is counted, and what a power failure cut is made again', async () => {
+    const changeBoot = (): void => {
+      const [name] = readdirSync(join(store.root, 'snapshots'))
+      const about = join(store.root, 'snapshots', name!, 'about.json')
+      writeFileSync(about, readFileSync(about, 'utf8').replace(/"boot":"[^"]+"/, '"boot":"another"'))
+    }
+    const [place] = (await hostile([...parts, { path: 'h', type: 'hardlink', link: 'a/b' }])).lowers
+    const inode = statSync(place!).ino
+    changeBoot()
+    await hostile([...parts, { path: 'h', type: 'hardlink', link: 'a/b' }])
+    expect(statSync(place!).ino).toBe(inode)
+    truncateSync(join(place!, 'a/b'))
+    await hostile([...parts, { path: 'h', type: 'hardlink', link: 'a/b' }])
+    expect(statSync(join(place!, 'a/b')).size).toBe(0)
+    changeBoot()
+    await hostile([...parts, { path: 'h', type: 'hardlink', link: 'a/b' }])
+    expect(statSync(join(place!, 'a/b')).size).toBe(5000)
+    expect(readdirSync(join(store.root, 'tmp'))).toEqual([])
   })
 
   real('prune takes what was not used for a week', async () => {

@@ -7,6 +7,7 @@ import type { LayerIndex } from '../layer/index.ts'
 import { Tree } from '../layer/tree.ts'
 import type { FileBytes, LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { Extent } from '../store/snapshots.ts'
 import type { Store } from '../store/store.ts'
 import { closeFd, listXattrs, openDir, removeXattr } from '../sys/at.ts'
 import { decompress } from '../sys/compress.ts'
@@ -60,8 +61,11 @@ export class Snapshots {
   /** The directory of a layer that lies on `below` (which stays as it is), unpacked now if it was not before. */
   layer(layer: LayerToUnpack, below: Tree, tools: UnpackTools): Promise<string> {
     const { index, chainId, stream } = layer
+    const [own, chain] = [`layer ${index.diffId}`, `chain ${chainId}`]
+    const known = this.#find(own) ?? this.#find(chain)
+    if (known !== undefined) return Promise.resolve(known)
     const alone = standsAlone(index)
-    return this.#make(alone ? `layer ${index.diffId}` : `chain ${chainId}`, dir =>
+    return this.#make(alone ? own : chain, dir =>
       writeDirectory(dir, overlayItems(index, alone ? new Tree() : below), {
         ...tools,
         userxattr: this.#userxattr,
@@ -80,7 +84,7 @@ export class Snapshots {
 
   /** The directory that a step left and `adopt` kept under `key`. */
   step(key: string): string | undefined {
-    return this.#store.snapshot(this.#name(`step ${key}`))
+    return this.#find(`step ${key}`)
   }
 
   /** For a step that is to run now. */
@@ -98,19 +102,27 @@ export class Snapshots {
     return this.#store.snapshotPath(this.#name(`step ${key}`))
   }
 
-  /** Keeps the upper directory of a step that has ended as the directory of its layer. `bytes`: see `UpperChanges`. */
-  adopt(key: string, upper: string, bytes: number): string {
-    return this.#store.keep(this.#name(`step ${key}`), upper, bytes)
+  /** Keeps the upper directory of a step that has ended as the directory of its layer; `extent` as upperChanges found it. */
+  adopt(key: string, upper: string, extent: Required<Extent>): string {
+    return this.#keep(this.#name(`step ${key}`), upper, extent)
   }
 
   #name(key: string): string {
     return this.#userxattr ? `${key} userxattr` : key
   }
 
-  #make(key: string, write: (dir: string) => Promise<{ readonly bytes: number }>): Promise<string> {
-    const name = this.#name(key)
-    const known = this.#store.snapshot(name)
+  #find(key: string): string | undefined {
+    return this.#store.snapshot(this.#name(key))
+  }
+
+  #keep(name: string, dir: string, { bytes, names, content }: Required<Extent>): string {
+    return this.#store.keep(name, dir, { bytes, names, content })
+  }
+
+  #make(key: string, write: (dir: string) => Promise<Required<Extent>>): Promise<string> {
+    const known = this.#find(key)
     if (known !== undefined) return Promise.resolve(known)
+    const name = this.#name(key)
     const flight = `${this.#store.root} ${name}`
     let promise = making.get(flight)
     if (promise === undefined) {
@@ -120,11 +132,10 @@ export class Snapshots {
     return promise
   }
 
-  async #write(name: string, write: (dir: string) => Promise<{ readonly bytes: number }>): Promise<string> {
+  async #write(name: string, write: (dir: string) => Promise<Required<Extent>>): Promise<string> {
     const { upper: dir, dispose } = this.scratch()
     try {
-      const { bytes } = await write(dir)
-      return this.#store.keep(name, dir, bytes)
+      return this.#keep(name, dir, await write(dir))
     } finally {
       dispose()
     }

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSyn
 import { join } from 'node:path'
 import { systemError } from '../errors/error.ts'
 import { isRecord } from '../oci/json.ts'
+import { closeFd, listFd, openDir, openDirAt, statAt } from '../sys/at.ts'
 import { makeDir, temporaryName, writeFileAtomic } from '../sys/files.ts'
 import { hashHex } from '../sys/hash.ts'
 import { removeTree } from '../sys/remove-tree.ts'
@@ -32,17 +33,83 @@ export function snapshotPath(root: string, key: string): string {
   return join(place(root, key), FILES)
 }
 
-/** The directory that was kept under `key`, if there is one. */
+/** How much is in a directory. */
+export interface Extent {
+  /** On the disk, about. */
+  readonly bytes: number
+  /** Names in it and below, and bytes of all its files, of one with several names each time: counted again after a power failure. */
+  readonly names?: number
+  readonly content?: number
+}
+
+interface About extends Extent {
+  readonly key: string
+  /** When it was last known to be whole: the kernel's boot. */
+  readonly boot: string
+}
+
+/**
+ * The directory that was kept under `key`, if there is one. Nothing is synced to the disk (decision 0005): at the first use after
+ * a boot its names and sizes are counted, and what a power failure cut is removed.
+ */
 export function findSnapshot(root: string, key: string): string | undefined {
-  const about = join(place(root, key), ABOUT)
-  const stat = statSync(about, { throwIfNoEntry: false })
+  const path = place(root, key)
+  const file = join(path, ABOUT)
+  const stat = statSync(file, { throwIfNoEntry: false })
   if (stat === undefined) return undefined
+  const about = readAbout(path)
+  const boot = bootId()
+  if (about === undefined || (about.boot !== boot && !isWhole(join(path, FILES), about))) {
+    removeSnapshot(root, path)
+    return undefined
+  }
   const now = Date.now()
-  if (now - stat.mtimeMs > DAY)
+  try {
+    if (about.boot !== boot) writeFileAtomic(file, JSON.stringify({ ...about, boot }), 0o600, join(root, NAMES.tmp))
+    else if (now - stat.mtimeMs > DAY) utimesSync(file, now / 1000, now / 1000)
+  } catch {}
+  return join(path, FILES)
+}
+
+function isWhole(path: string, { names, content }: Extent): boolean {
+  if (names === undefined) return true
+  try {
+    const found = { names: 0, content: 0 }
+    const fd = openDir(path)
     try {
-      utimesSync(about, now / 1000, now / 1000)
-    } catch {}
-  return snapshotPath(root, key)
+      count(fd, found)
+    } finally {
+      closeFd(fd)
+    }
+    return found.names === names && found.content === content
+  } catch {
+    return false
+  }
+}
+
+function count(dir: number, found: { names: number; content: number }): void {
+  for (const { name, type } of listFd(dir)) {
+    found.names++
+    if (type === 'file') found.content += statAt(dir, name)!.size
+    else if (type === 'dir') {
+      const fd = openDirAt(dir, name)
+      try {
+        count(fd, found)
+      } finally {
+        closeFd(fd)
+      }
+    }
+  }
+}
+
+let boot: string | undefined
+function bootId(): string {
+  try {
+    boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    boot = ''
+  }
+  return boot
 }
 
 /** An empty directory (mode 0700) on the file system of the snapshots, named so that leavings are found. */
@@ -58,13 +125,13 @@ export function scratchDirectory(root: string): string {
 
 /**
  * Keeps `dir`, which lies on the file system of the store, under `key`: it appears by rename, whole. When another process was
- * first, its directory counts and `dir` is removed. `bytes` is what it takes on the disk.
+ * first, its directory counts and `dir` is removed.
  */
-export function keepSnapshot(root: string, key: string, dir: string, bytes: number): string {
+export function keepSnapshot(root: string, key: string, dir: string, extent: Extent): string {
   const outer = scratchDirectory(root)
   const final = place(root, key)
   try {
-    writeFileSync(join(outer, ABOUT), JSON.stringify({ key, bytes }))
+    writeFileSync(join(outer, ABOUT), JSON.stringify({ key, ...extent, boot: bootId() } satisfies About))
     renameSync(dir, join(outer, FILES))
     makeDir(join(root, NAMES.snapshots), 0o700)
     renameSync(outer, final)
@@ -78,7 +145,7 @@ export function keepSnapshot(root: string, key: string, dir: string, bytes: numb
 
 /** Says anew what a snapshot takes on the disk, for those that grow. */
 export function weighSnapshot(root: string, key: string, bytes: number): void {
-  writeFileAtomic(join(place(root, key), ABOUT), JSON.stringify({ key, bytes }))
+  writeFileAtomic(join(place(root, key), ABOUT), JSON.stringify({ key, bytes, boot: bootId() } satisfies About))
 }
 
 /** False when it was not there, or could not be removed; nothing half removed stays under its name. */
@@ -100,11 +167,11 @@ export function listSnapshots(root: string): SnapshotFile[] {
   })
 }
 
-function readAbout(path: string): { readonly key: string; readonly bytes: number } | undefined {
+function readAbout(path: string): About | undefined {
   try {
     const about: unknown = JSON.parse(readFileSync(join(path, ABOUT), 'utf8'))
-    if (!isRecord(about) || typeof about['key'] !== 'string' || typeof about['bytes'] !== 'number') return undefined
-    return { key: about['key'], bytes: about['bytes'] }
+    if (!isRecord(about) || typeof about['key'] !== 'string' || typeof about['boot'] !== 'string') return undefined
+    return typeof about['bytes'] === 'number' ? (about as unknown as About) : undefined
   } catch {
     return undefined
   }

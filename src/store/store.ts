@@ -14,6 +14,7 @@ import { collect, type Parts, type Pruned, type PruneOptions, prune, type Usage,
 import { Records } from './records.ts'
 import { type Naming, Refs } from './refs.ts'
 import {
+  type Extent,
   findSnapshot,
   keepSnapshot,
   removeTemporary,
@@ -145,10 +146,10 @@ export class Store {
 
   /**
    * Keeps `dir`, made below `scratch()`, under `key` and says where it is now: it appears whole, by rename. When another process was first, its
-   * directory counts and `dir` is gone. `bytes`: what it takes on the disk.
+   * directory counts and `dir` is gone.
    */
-  keep(key: string, dir: string, bytes: number): string {
-    return keepSnapshot(this.root, key, dir, bytes)
+  keep(key: string, dir: string, extent: Extent): string {
+    return keepSnapshot(this.root, key, dir, extent)
   }
 
   /** Says anew what a snapshot takes on the disk. */

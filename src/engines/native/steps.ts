@@ -223,7 +223,7 @@ export class Steps {
       return { items: [], ...facts }
     }
     const { id, items } = canonical(changes.items)
-    const directory = this.#snapshots.adopt(id, upper, changes.bytes)
+    const directory = this.#snapshots.adopt(id, upper, changes)
     this.#store.records.putBlob(STEP, key, encodeStep({ id, items, ...facts }))
     return { id, items: located(items, id, directory), directory, ...facts }
   }
