@@ -345,3 +345,128 @@ export const dockerfile: fc.Arbitrary<string> = fc
 
 /** Any bytes at all. */
 export const bytes: fc.Arbitrary<Uint8Array> = fc.uint8Array({ maxLength: 200 })
+
+const C = fc.constantFrom
+const IGNORE = [
+  ...[
+    'a',
+    'b',
+    'ab',
+    'c.md',
+    '.git',
+    'x',
+    '*',
+    '**',
+    '?',
+    '[ab]',
+    '[^a]',
+    '[a-c]',
+    '\\*',
+    '\\',
+    '[',
+    ']',
+    '[]',
+    '^',
+    '.',
+    '..',
+    '+',
+    '(',
+  ],
+  ...[
+    '$',
+    '-',
+    'é',
+    ' ',
+    '!',
+    '#',
+    '/',
+    '//',
+    '**/',
+    '/**',
+    'a*',
+    '*.md',
+    '?b',
+    '\\a',
+    '[[:alpha:]]',
+    '[\\d]',
+    '\\d',
+    '\\b',
+    '𝒳',
+    '\u0085',
+    ')',
+  ],
+]
+const ignoreLine = fc
+  .tuple(
+    C('', '', '', '!', '! ', '/', ' ', '#', '\\#'),
+    fc.array(C(...IGNORE), { maxLength: 5 }),
+    C('', '', '/', ' ', '\r'),
+  )
+  .map(([before, parts, after]) => before + parts.join('') + after)
+const FILE_NAMES = [
+  'a',
+  'b',
+  'ab',
+  'c.md',
+  '.git',
+  'x',
+  'a*',
+  'é',
+  'a b',
+  'c',
+  '^',
+  '+',
+  '!a',
+  'd',
+  '*',
+  '𝒳',
+  '[',
+  '\\',
+  '#x',
+  'a$',
+  '(',
+]
+
+/** A .dockerignore, and paths that a walk meets, parents first. */
+export const ignoring = fc.record({
+  file: fc.array(ignoreLine, { minLength: 1, maxLength: 5 }).map(lines => lines.join('\n')),
+  paths: fc
+    .array(fc.array(C(...FILE_NAMES), { minLength: 1, maxLength: 4 }), { maxLength: 6 })
+    .map(paths => [...new Set(paths.flatMap(parts => parts.map((_, i) => parts.slice(0, i + 1).join('/'))))]),
+})
+
+const GLOB = [
+  ...[
+    'a',
+    'b',
+    'ab',
+    '.',
+    '*',
+    '**',
+    '?',
+    '[ab]',
+    '[^a]',
+    '[a-c]',
+    '[c-a]',
+    '[^',
+    '[a',
+    '[]',
+    '[]a]',
+    '[a-]',
+    '[-a]',
+    '[\\]]',
+    '\\*',
+    '\\',
+  ],
+  ...['\\\\', '[', ']', '^', '-', 'é', '[é-ü]', '[^/]', '/'],
+]
+const GLOB_NAMES = ['a', 'b', 'c', '.', '*', '?', '[', ']', '\\', '^', '-', 'é', '/', 'ab']
+
+/** A pattern of filepath.Match, and names. */
+export const globbing = fc.record({
+  pattern: fc.array(C(...GLOB), { maxLength: 6 }).map(parts => parts.join('')),
+  names: fc.array(
+    fc.array(C(...GLOB_NAMES), { maxLength: 6 }).map(parts => parts.join('')),
+    { minLength: 1, maxLength: 6 },
+  ),
+})

@@ -1,8 +1,10 @@
 import fc from 'fast-check'
+import { compileGlob } from '../../src/context/glob.ts'
+import { type IgnoreState, parseIgnoreFile } from '../../src/context/ignore.ts'
 import { expandHeredoc, expandWord, expandWords } from '../../src/dockerfile/expand.ts'
 import { parseDockerfile } from '../../src/dockerfile/parse.ts'
 import { isArchimageError } from '../../src/errors/error.ts'
-import { dockerfile, VARIABLES, word } from './arbitraries.ts'
+import { dockerfile, globbing, ignoring, VARIABLES, word } from './arbitraries.ts'
 import { conversionOfAnswer, convert } from './conversion.ts'
 import { askBuildKit } from './oracle.ts'
 import { outline, outlineOfAnswer } from './outline.ts'
@@ -104,6 +106,48 @@ export async function compareConversion(amount: Amount): Promise<Differences> {
   })
 }
 
+/** Ignore files: which of the paths of a context are left out. */
+export async function compareIgnoring(amount: Amount): Promise<Differences> {
+  const cases = fc.sample(ignoring, { numRuns: amount.runs, seed: amount.seed })
+  const answers = await askBuildKit(cases.map(({ file, paths }) => ({ ask: 'match', patterns: file, paths })))
+  return differences(cases, ({ file, paths }, i) => {
+    const ours = refusalOr(() => ignoredPaths(file, paths))
+    // moby reads a pattern when it is first asked, and a path may have been decided before.
+    if (typeof ours === 'string') return undefined
+    const { error, matched } = answers[i]!
+    return error === undefined && String(matched) === String(ours) ? undefined : [error ?? matched, ours]
+  })
+}
+
+/** Whether each of the paths, parents first, is ignored. */
+export function ignoredPaths(file: string, paths: readonly string[]): boolean[] {
+  const rules = parseIgnoreFile(Buffer.from(file), '.dockerignore')
+  const states = new Map<string, IgnoreState>()
+  return paths.map(path => {
+    if (rules === undefined) return false
+    const slash = path.lastIndexOf('/')
+    const parent = slash < 0 ? rules.root : states.get(path.slice(0, slash))!
+    states.set(path, rules.descend(path, parent))
+    return rules.ignores(path, parent)
+  })
+}
+
+/** Patterns of COPY for one name: Go's filepath.Match. */
+export async function compareGlobs(amount: Amount): Promise<Differences> {
+  const cases = fc.sample(globbing, { numRuns: amount.runs, seed: amount.seed })
+  const answers = await askBuildKit(
+    cases.map(({ pattern, names }) => ({ ask: 'glob', patterns: pattern, paths: names })),
+  )
+  return differences(cases, ({ pattern, names }, i) => {
+    const glob = compileGlob(pattern)
+    const { error, matched } = answers[i]!
+    // Go reads a pattern only as far as the name leads.
+    if (glob === undefined) return undefined
+    const ours = names.map(glob)
+    return error === undefined && String(matched) === String(ours) ? undefined : [error ?? matched, ours]
+  })
+}
+
 /** What BuildKit finds out only when it builds, and what docs/differences.md says of stages. */
 function isLater({ dockerfile }: ProjectCase, ours: string): boolean {
   return (
@@ -118,6 +162,8 @@ function isApart(text: string, ours: string, theirs: string | undefined): boolea
   return (
     // BuildKit sees these later than its parser.
     (theirs === undefined && ours.includes('has no FROM')) ||
+    // BuildKit would hand the file to that frontend.
+    ours.includes('asks for another frontend') ||
     // Counted from zero there.
     /is empty|parser directive|escape directive/.test(ours) ||
     // What ONBUILD holds back is read when it is defined, not when it is used.

@@ -66,6 +66,12 @@ export const ignore: readonly Case[] = [
   of('names with case', 'A\nreadme.md\nD/\n'),
   of('many stars', '***\n!a\n'),
   of('a question mark and a class', '?.md\nd/[a-c].??\n[!a].txt\n[^c].txt\n'),
+  of('a bar', 'd|x*\n', 'COPY . /c/', {
+    differs: { section: 'A bar in an ignore pattern', only: /^linux\/amd64: \/c\/\S+: BuildKit nothing/ },
+  }),
+  of('a malformed exception that nobody needs', '!a*[\n', 'COPY . /c/', {
+    differs: { section: 'Malformed ignore patterns', only: /^archimage refuses, BuildKit does not/ },
+  }),
   of('not for stages', 'a\n', 'COPY --from=REG/base:1 /etc /e/\nCOPY . /c/'),
   {
     name: '.dockerignore: link to what is ignored',
