@@ -1,4 +1,5 @@
-import type { Dockerfile } from '../dockerfile/ast.ts'
+import type { Dockerfile, Instruction } from '../dockerfile/ast.ts'
+import { targetStage, triggersIn } from '../dockerfile/stages.ts'
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
 import type { Project, Service } from '../project/project.ts'
@@ -6,6 +7,7 @@ import { matchServiceReference } from '../project/references.ts'
 import { dockerfileFor } from '../project/service.ts'
 import { placeIn } from './from.ts'
 import { type ImageUse, imageUses } from './references.ts'
+import { unusedArguments } from './unused-arguments.ts'
 
 /** What a reference in a Dockerfile turned out to be; `plan` prints these. */
 export interface Resolution {
@@ -48,6 +50,8 @@ export interface GraphInput {
   readonly platformsOf: (service: Service) => readonly Platform[]
   readonly args: (service: Service) => Readonly<Record<string, string>>
   readonly readDockerfile: (path: string) => Dockerfile
+  /** Names of the arguments that the command line gives. */
+  readonly given: readonly string[]
 }
 
 /**
@@ -63,6 +67,7 @@ export function buildGraph(input: GraphInput): Graph {
   )
   const path: string[] = []
   for (const service of input.services) for (const platform of input.platformsOf(service)) visit(service, platform)
+  for (const message of unusedArguments([...cells.values()], input.given)) warnings.add(message)
   return { cells: [...cells.values()], byId: cells, warnings: [...warnings] }
 
   function visit(service: Service, platform: Platform): string {
@@ -92,6 +97,7 @@ export function buildGraph(input: GraphInput): Graph {
       args: input.args(service),
       ...(service.target === undefined ? {} : { target: service.target }),
       named: service.buildContexts,
+      triggersOf: (reference, wanted) => triggersOf(reference, wanted, service),
     })
     for (const use of uses) resolutions.push(resolution(use, service, dockerfile, platform, needs))
     for (const [name, value] of Object.entries(service.buildContexts)) {
@@ -103,6 +109,15 @@ export function buildGraph(input: GraphInput): Graph {
     path.pop()
     cells.set(id, { id, service, platform, dockerfilePath, dockerfile, needs, resolutions, asked: asked.has(id) })
     return id
+  }
+
+  /** What a service leaves to those who build upon it, by its Dockerfile. */
+  function triggersOf(reference: string, wanted: Platform, by: Service): readonly Instruction[] {
+    const match = matchServiceReference(project, reference, by)
+    if (match === undefined || !('service' in match)) return []
+    const path = dockerfileFor(match.service, wanted)
+    if (path === undefined) return []
+    return triggersIn(targetStage(input.readDockerfile(path), match.service.target))
   }
 
   function resolution(

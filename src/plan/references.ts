@@ -58,14 +58,15 @@ export function imageUses(
   })
   return needed.flatMap(({ stage, instructions }) => [
     ...[base(stage) ?? []].flat(),
-    ...instructions.flatMap(instruction =>
+    ...instructions.flatMap((instruction, i) =>
       sourcesOf(dockerfile, instruction)
         .filter(reference => reference !== 'scratch' && !replaced(reference, platform))
         .map(
           (reference): ImageUse => ({
             reference,
             platform,
-            instruction,
+            // Triggers stand at the FROM, wherever they come from.
+            instruction: i < instructions.length - stage.instructions.length ? stage.from : instruction,
             how: instruction.kind === 'run' ? 'mount' : 'copy',
           }),
         ),

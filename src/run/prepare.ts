@@ -269,7 +269,15 @@ export class Preparation {
 
   private async serviceImage(name: string, platform: Platform, upstream: Upstream): Promise<BaseImage> {
     const found = await upstream(name, platform)
-    if (!found) throw new Error(`${name} for ${formatPlatform(platform)} was not built before it was needed`)
+    // Only triggers of images that nobody has read yet can name what the Dockerfiles do not.
+    if (!found)
+      throw new ArchimageError(
+        'NOT_FOUND',
+        `service ${name} is named by an ONBUILD trigger of a base, and was not built before`,
+        {
+          hint: `name it in build-contexts (${name}: service:${name}), so that it is built first`,
+        },
+      )
     return 'manifest' in found ? found : this.images.local(`service ${name}`, found, true, name)
   }
 

@@ -512,7 +512,7 @@ export function nativeOptions(
 
 /** The graph of a request; shared with `plan`. */
 export function planGraph(
-  request: Pick<RunRequest, 'project' | 'services' | 'platformsOf'>,
+  request: Pick<RunRequest, 'project' | 'services' | 'platformsOf' | 'settings'>,
   preparation: Preparation,
 ): Graph {
   return buildGraph({
@@ -521,6 +521,7 @@ export function planGraph(
     platformsOf: request.platformsOf,
     args: service => preparation.args(service),
     readDockerfile: preparation.readDockerfile,
+    given: Object.keys(request.settings.args),
   })
 }
 

@@ -46,6 +46,22 @@ describe('images of other services', () => {
     expect(order.indexOf('zbase')).toBeLessThan(order.indexOf('app'))
   })
 
+  test('what a service leaves to those who build upon it may name other services', async () => {
+    const project = sandbox.project('triggers', {
+      'src/zbase/Dockerfile': 'FROM scratch\nONBUILD COPY --from=zfiles /f /from-files\nCOPY a /a\n',
+      'src/zbase/a': 'a\n',
+      'src/zfiles/Dockerfile': 'FROM scratch\nCOPY f /f\n',
+      'src/zfiles/f': 'f\n',
+      'src/app/Dockerfile': 'FROM zbase\nLABEL a=b\n',
+    })
+    await sandbox.must(['build', 'app', '--platform', 'linux/arm64'], { cwd: project })
+    expect(states(project)).toEqual({
+      'zbase linux/arm64': 'built',
+      'zfiles linux/arm64': 'built',
+      'app linux/arm64': 'built',
+    })
+  })
+
   test('one service asked for brings what it needs, and only that', async () => {
     const project = sandbox.project('needs', {
       ...simpleServices('other'),
