@@ -364,7 +364,7 @@ function contextLocation(path: string, directory: string): Location {
   const here = resolve(directory, path)
   if (isFolder(here)) return { kind: 'path', path: here }
   const location = parseLocation(path, directory)
-  if (location.kind === 'image' || location.kind === 'service')
+  if (location.kind === 'service' || (location.kind === 'image' && location.reference === 'scratch'))
     throw new ArchimageError('USAGE', `${path} cannot be the context of a build`, {
       hint: `give it a name with --build-context, and copy from it: COPY --from=NAME`,
     })
@@ -391,16 +391,25 @@ function defaultDockerfile(context: string): string {
   throw new ArchimageError('USAGE', `there is no Dockerfile in ${context}`, { hint: 'name it with -f' })
 }
 
+function placeOf(location: Location, root: string): string {
+  switch (location.kind) {
+    case 'git':
+      return location.git.remote
+    case 'http':
+      return location.url.replace(/[?#].*$/s, '')
+    case 'image':
+      return parseReference(location.reference).repository
+    case 'path':
+    case 'layout':
+      return location.path
+    default:
+      return root
+  }
+}
+
 /** A name for the image of a context, made a valid one. */
 function imageBase(reference: Reference | undefined, location: Location, root: string): string {
-  const place =
-    location.kind === 'git'
-      ? location.git.remote
-      : location.kind === 'http'
-        ? location.url.replace(/[?#].*$/s, '')
-        : location.kind === 'path'
-          ? location.path
-          : root
+  const place = placeOf(location, root)
   const wanted =
     reference?.repository.split('/').at(-1) ?? basename(place).replace(/\.(?:git|tgz|tar(?:\.\w+)?|zip)$/i, '')
   const name = wanted

@@ -1,13 +1,14 @@
+import { redactUrls } from '../errors/redact.ts'
 import type { Instruction } from './ast.ts'
 
 const WIDEST = 80
 
-/** An instruction in at most 80 characters for progress: its keyword and what was written, on one line. */
+/** An instruction in at most 80 characters for progress: its keyword and what was written, on one line, without passwords of URLs. */
 export function instructionLabel(instruction: Instruction): string {
   const [heredoc] = instruction.heredocs
   const body = heredoc && instruction.kind === 'run' ? ` (${summary(heredoc.content)})` : ''
   const rest = instruction.original.trimStart().slice(instruction.written.length, 4 * WIDEST)
-  const text = flat(`${instruction.keyword} ${rest}${body}`)
+  const text = redactUrls(flat(`${instruction.keyword} ${rest}${body}`))
   return text.length > WIDEST ? `${text.slice(0, WIDEST - 1).trimEnd()}…` : text
 }
 

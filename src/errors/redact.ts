@@ -29,6 +29,17 @@ export function redactProse(text: string): string {
 function replaced(text: string, hide: (text: string, secret: string) => string): string {
   let out = text
   for (const value of secrets) out = hide(out, value)
-  if (out.includes('://')) out = out.replace(/(\b[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/@]{1,512}@/gi, '$1***@')
-  return out.replace(/\b(bearer|basic) [A-Za-z0-9._~+/=-]{8,}/gi, '$1 ***')
+  return redactUrls(out).replace(/\b(bearer|basic) [A-Za-z0-9._~+/=-]{8,}/gi, '$1 ***')
+}
+
+const USER_OF_URL = /(\b[a-z][a-z0-9+.-]{0,30}:\/\/)([^\s/@]{1,512})@/gi
+
+/** Replaces user and password of URLs alone. */
+export function redactUrls(text: string): string {
+  return text.includes('://') ? text.replace(USER_OF_URL, '$1***@') : text
+}
+
+/** The same for source text whose columns are named: nothing moves. */
+export function maskUrls(text: string): string {
+  return text.replace(USER_OF_URL, (_, scheme: string, user: string) => `${scheme}${'*'.repeat(user.length)}@`)
 }

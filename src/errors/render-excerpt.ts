@@ -1,3 +1,4 @@
+import { maskUrls } from './redact.ts'
 import { paint, type Style, sign } from './render-style.ts'
 import { padStart, sanitize, truncate, width } from './render-text.ts'
 
@@ -30,7 +31,7 @@ export function renderExcerpt(excerpt: Excerpt, style: Style): string[] {
     const marked = number >= excerpt.line && number <= last
     const bar = paint(style, 'dim', sign(style, 'bar'))
     const mark = marked ? paint(style, 'red', '>>>') : '   '
-    const shown = truncate(sanitize(text), room)
+    const shown = truncate(sanitize(maskUrls(text)), room)
     const label = paint(style, 'dim', padStart(String(number), digits))
     const line = `  ${mark} ${label} ${bar} ${marked ? shown : paint(style, 'dim', shown)}`.trimEnd()
     if (number !== excerpt.line) return [line]

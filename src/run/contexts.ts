@@ -5,13 +5,15 @@ import type { HashMemory } from '../context/hash-memory.ts'
 import { isArchive, isArchiveFile } from '../context/is-archive.ts'
 import type { Location } from '../context/location.ts'
 import { dockerfileFromStdin, emptyContext, readStdin } from '../context/stdin.ts'
-import type { ContextFolder } from '../engines/engine.ts'
+import type { BuildTools, ContextFolder } from '../engines/engine.ts'
 import { type ArchiveTree, archiveTree } from '../engines/native/archive.ts'
+import { imageTree } from '../engines/native/base.ts'
 import { readFile } from '../engines/native/read-file.ts'
 import type { StepSettings } from '../engines/steps.ts'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { ContextView, fileTree, folderTree } from '../plan/context-view.ts'
+import type { BaseImage } from '../plan/lowered.ts'
 import { type RemoteSource, remoteId } from '../plan/remote.ts'
 import { type SourceTree, treeSource } from '../plan/source-tree.ts'
 import { Clones, type CloneTools } from '../remote/clones.ts'
@@ -22,6 +24,8 @@ import { createHasher } from '../sys/hash.ts'
 export interface ContextTools extends DownloadTools, CloneTools {
   /** Paths that are never part of a context. */
   readonly exclude: readonly string[]
+  /** Brings a layer of an image here. */
+  readonly fetch: BuildTools['fetch']
 }
 
 export interface OpenOptions {
@@ -70,6 +74,13 @@ export class Contexts {
     return this.once(JSON.stringify([location, options]), () => this.openNew(location, options))
   }
 
+  /** The files of an image as a context. */
+  image(image: BaseImage): Promise<Opened> {
+    return this.once(image.manifest.digest, async () => ({
+      tree: treeSource(await imageTree(image, this.tools), image.name),
+    }))
+  }
+
   /** A source of ADD. */
   source(source: RemoteSource): Promise<Opened> {
     return this.once(remoteId(source), async () => {
@@ -96,7 +107,7 @@ export class Contexts {
 
   /** The bytes of a Dockerfile that is in a context; undefined when it is not there. */
   async dockerfile(tree: SourceTree, name: string): Promise<Uint8Array | undefined> {
-    return readFile(tree, name, MAX_DOCKERFILE, this.tools.store)
+    return readFile(tree, name, MAX_DOCKERFILE, this.tools)
   }
 
   /** The text behind a URL, such as that of a Dockerfile. */

@@ -98,7 +98,9 @@ export class Preparation {
     const { main } = this.settings
     if (main !== undefined) {
       const location = withGitDir(main.location, this.args(service))
-      this.main = await this.contexts.open(location, { modes: service.modes, main: true })
+      this.main = isImage(location)
+        ? await this.imageContext(location, service.platforms[0]!)
+        : await this.contexts.open(location, { modes: service.modes, main: true })
     }
     await this.dockerfiles.fetch(service.dockerfile, this.main, this.contexts)
   }
@@ -152,24 +154,9 @@ export class Preparation {
       bases.set(`${reference} ${formatPlatform(wanted)}`, knownBase(image)),
     )
     const keep = times.mode === 'keep'
-    const { tree, folder } = await this.mainContext(service, dockerfilePath)
+    const { tree, folder } = await this.mainContext(service, dockerfilePath, platform)
     const context = this.contexts.view(tree, keep)
-    const directories = new Map<string, ContextView>()
-    for (const stage of lowered.stages.values())
-      for (const op of stage.ops)
-        try {
-          for (const use of fileUses(op)) {
-            if (use.from.kind === 'directory')
-              directories.set(
-                use.from.path,
-                this.contexts.view((await this.namedFiles(use.from.path, service)).tree, keep),
-              )
-            for (const { from } of ('path' in use ? undefined : use.op.remotes) ?? [])
-              directories.set(remoteId(from), this.contexts.view((await this.contexts.source(from)).tree, keep))
-          }
-        } catch (error) {
-          throw placedAt(error, dockerfile.file, op)
-        }
+    const directories = await this.directories(lowered, service, keep)
     const options: BuildOptions = {
       docker: settings.docker,
       compression: settings.compression,
@@ -225,6 +212,35 @@ export class Preparation {
       ...(lowerVariant ? { fallback: formatPlatform(lowerVariant.platform) } : {}),
       fresh: [...lowered.stages.values()].some(stage => isFresh(stage, settings.steps)),
     }
+  }
+
+  /** What the Dockerfile takes from named contexts and from elsewhere, brought here at the same time. */
+  private async directories(
+    { stages, file }: Lowered,
+    service: Service,
+    keep: boolean,
+  ): Promise<ReadonlyMap<string, ContextView>> {
+    const begun = [...stages.values()].flatMap(({ ops }) =>
+      ops.flatMap(op =>
+        fileUses(op).flatMap(use => {
+          const { from } = use
+          const own = from.kind === 'directory' ? [[from.path, this.namedFiles(from.path, service)] as const] : []
+          const remotes = ('path' in use ? undefined : use.op.remotes) ?? []
+          const others = remotes.map(remote => [remoteId(remote.from), this.contexts.source(remote.from)] as const)
+          return [...own, ...others].map(([name, opened]) => ({ op, name, opened }))
+        }),
+      ),
+    )
+    // The first that fails in the Dockerfile's order is told, whatever fails first.
+    for (const { opened } of begun) opened.catch(() => {})
+    const out = new Map<string, ContextView>()
+    for (const { op, name, opened } of begun)
+      try {
+        out.set(name, this.contexts.view((await opened).tree, keep))
+      } catch (error) {
+        throw placedAt(error, file, op)
+      }
+    return out
   }
 
   /** What the times of a cell are, and its arguments with that in them. */
@@ -290,12 +306,11 @@ export class Preparation {
     const value = namedContext(service.buildContexts, name, platform)
     if (value === undefined) return undefined
     const location = parseLocation(value, this.project.root)
-    if (location.kind === 'layout') return { kind: 'image', image: await this.images.layout(location, platform) }
     if (location.kind === 'service')
       return { kind: 'image', image: await this.serviceImage(location.name, platform, upstream) }
-    if (location.kind !== 'image') return { kind: 'directory', path: formatLocation(value, this.project.root) }
-    if (location.reference === 'scratch') return { kind: 'scratch' }
-    return { kind: 'image', image: await this.images.image(location.reference, platform) }
+    if (!isImage(location)) return { kind: 'directory', path: formatLocation(value, this.project.root) }
+    if (location.kind === 'image' && location.reference === 'scratch') return { kind: 'scratch' }
+    return { kind: 'image', image: await this.imageAt(location, platform) }
   }
 
   /** What checks of a service's Dockerfile have to know, but for its images. */
@@ -310,9 +325,22 @@ export class Preparation {
     }
   }
 
-  private mainContext({ context, modes }: Service, dockerfile: string): Promise<Opened> {
+  /** Of an image it is what that has for the platform. */
+  private mainContext({ context, modes }: Service, dockerfile: string, platform: Platform): Promise<Opened> {
+    const location = this.settings.main?.location
+    if (location !== undefined && isImage(location)) return this.imageContext(location, platform)
     if (this.main !== undefined) return Promise.resolve(this.main)
     return this.contexts.open({ kind: 'path', path: context }, { modes, dockerfile })
+  }
+
+  private async imageContext(location: ImageLocation, platform: Platform): Promise<Opened> {
+    return this.contexts.image(await this.imageAt(location, platform))
+  }
+
+  private imageAt(location: ImageLocation, platform: Platform): Promise<BaseImage> {
+    return location.kind === 'layout'
+      ? this.images.layout(location, platform)
+      : this.images.image(location.reference, platform)
   }
 
   /** A named context that is files. */
@@ -343,10 +371,16 @@ export function openPreparation(
   const contexts = new Contexts({
     ...{ store, client: registry.client, offline, emit, signal, env: process.env },
     exclude: settings.exclude,
+    fetch: descriptor => blobs.ensure(descriptor, signal),
     secret: id => secretOf(settings.steps, id),
   })
   return { preparation: new Preparation({ project, settings, images, contexts }), blobs }
 }
+
+type ImageLocation = Location & { readonly kind: 'layout' | 'image' }
+
+const isImage = (location: Location): location is ImageLocation =>
+  location.kind === 'layout' || location.kind === 'image'
 
 /** BuildKit's argument that keeps .git of a context. */
 function withGitDir(location: Location, args: Readonly<Record<string, string>>): Location {

@@ -139,6 +139,12 @@ describe('URLs', () => {
     expect(wrong).toContain('SOURCE_FAILED')
     expect(wrong).toContain('Dockerfile:2')
     expect(wrong).not.toContain('s3cr3t')
+    const [, host] = web.url.split('//')
+    const own = await refusal(['-f', '-', './empty'], {
+      input: `FROM scratch\nADD http://user:pa55word@${host}/private.txt /\n`,
+    })
+    expect(own).toContain('SOURCE_FAILED')
+    expect(own).not.toContain('pa55word')
   })
 })
 
@@ -180,6 +186,56 @@ describe('repositories', () => {
   git('links in them lead nowhere outside', async () => {
     repositories.create('links', { Dockerfile: 'FROM scratch\nCOPY out /x\n', out: { link: '/etc/passwd' } })
     expect(await refusal([`${web.url}/git/links.git`])).toContain('NOT_FOUND')
+  })
+})
+
+describe('images', () => {
+  test('in an OCI layout: each platform has the files of its own', async () => {
+    const source = sandbox.project('source', {
+      Dockerfile: 'FROM scratch\nARG TARGETARCH\nCOPY context.Dockerfile /Dockerfile\nCOPY $TARGETARCH /file\n',
+      'context.Dockerfile': 'FROM scratch\nCOPY --chown=5 file /copied\n',
+      amd64: 'for amd64',
+      arm64: 'for arm64',
+    })
+    const layout = join(sandbox.folder, 'image-context')
+    const platforms = ['--platform', 'linux/amd64,linux/arm64']
+    await sandbox.must(['build', '-o', `type=oci,tar=false,dest=${layout}`, ...platforms, '.'], { cwd: source })
+    const context = `oci-layout://${layout}`
+    expect(await filesOf(['--platform', 'linux/arm64', context])).toEqual({ copied: 'for arm64' })
+    const out = join(sandbox.folder, 'from-image')
+    const { stdout } = await sandbox.must([
+      'build',
+      '-q',
+      '-o',
+      `type=oci,tar=false,dest=${out}`,
+      ...platforms,
+      context,
+    ])
+    expect(Object.keys(digests(stdout))).toEqual(['image-context'])
+    const images = readImages(layoutOfFolder(out))
+    expect([...images.values()].map(({ tree }) => tree.get('copied')).sort()).toHaveLength(2)
+    expect(images.get('linux/amd64')!.tree.get('copied')).not.toBe(images.get('linux/arm64')!.tree.get('copied'))
+    const input = 'FROM scratch\nCOPY file Dockerfile /x/\n'
+    expect(await filesOf(['-f', '-', '--platform', 'linux/amd64', context], { input })).toMatchObject({
+      'x/file': 'for amd64',
+    })
+    expect(await refusal(['--platform', 'linux/s390x', context])).toContain('no image for linux/s390x')
+    expect(await refusal(['-f', 'none', '--platform', 'linux/amd64', context])).toContain('has no none')
+  })
+
+  test('that the store has, by name', async () => {
+    const source = sandbox.project('named-image', {
+      Dockerfile: 'FROM scratch\nCOPY Dockerfile inside /\n',
+      inside: 'x',
+    })
+    await sandbox.must(['build', '-t', 'example.com/team/files:1', '.'], { cwd: source })
+    const input = 'FROM scratch\nCOPY inside /copied\n'
+    const { stdout } = await sandbox.must(['build', '-q', '-f', '-', 'docker-image://example.com/team/files:1'], {
+      input,
+    })
+    expect(Object.keys(digests(stdout))).toEqual(['files'])
+    expect(await refusal(['docker-image://scratch'])).toContain('cannot be the context')
+    expect(await refusal(['service:x'])).toContain('cannot be the context')
   })
 })
 

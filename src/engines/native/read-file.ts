@@ -1,8 +1,8 @@
 import { ArchimageError } from '../../errors/error.ts'
 import { resolveLinks, type SourceTree } from '../../plan/source-tree.ts'
-import type { Store } from '../../store/store.ts'
 import { readRegularFile } from '../../sys/files.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
+import type { BuildTools } from '../engine.ts'
 import { layerContent } from './layer-content.ts'
 
 /**
@@ -13,7 +13,7 @@ export async function readFile(
   tree: SourceTree,
   path: string,
   limit: number,
-  store: Store,
+  tools: Pick<BuildTools, 'store' | 'fetch'>,
 ): Promise<Uint8Array | undefined> {
   const { entry } = resolveLinks(tree, path)
   if (entry === undefined) return undefined
@@ -25,7 +25,7 @@ export async function readFile(
     const bytes = readRegularFile(typeof host === 'string' ? fsPath(host) : host, limit)
     return typeof bytes === 'string' ? undefined : bytes
   }
-  const content = layerContent({ store, fetch: () => Promise.reject(new Error(`${path} is in no layer of the store`)) })
+  const content = layerContent(tools)
   try {
     return await content.read(entry, limit)
   } finally {
