@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { BUSYBOX_PLATFORMS, busyboxImages, busyboxRoot, debianRoot, hasBusybox } from '../peers/busybox.ts'
 import { type BaseImage, type BaseLayer, push } from './push.ts'
 import type { Entry } from './tar.ts'
 
@@ -129,12 +131,58 @@ const windows: readonly Entry[] = [
   file('Hives/System_Delta', 'hive'),
 ]
 
+/** A shell, with users, many files, links of both kinds: what RUN steps change. */
+const shell = (architecture: string): readonly BaseLayer[] => [
+  { entries: busyboxRoot(architecture) },
+  {
+    entries: [
+      // runc makes them, and BuildKit leaves them in the layer.
+      ...['dev', 'proc', 'sys'].map(path => dir(path)),
+      dir('etc'),
+      file('etc/passwd', PASSWD),
+      file('etc/group', GROUP),
+      dir('home'),
+      dir('home/app', 0o750, APP),
+      dir('data'),
+      file('data/file1'),
+      file('data/file2', 'two\n', 0o640, APP),
+      dir('data/sub', 0o750, APP),
+      file('data/sub/deep'),
+      dir('links'),
+      file('links/one', 'linked\n'),
+      hard('links/two', 'links/one'),
+      dir('many'),
+      ...Array.from({ length: 1000 }, (_, i) => file(`many/${i}`)),
+      dir('srv'),
+      file('srv/x'),
+      link('link-to-srv', 'srv'),
+      link('link-to-file', 'data/file2'),
+    ],
+  },
+]
+
 /** Pushes every base that cases name. */
 export async function pushBases(host: string, onbuildReference: string): Promise<void> {
   const all = (more: Omit<BaseImage, 'platform' | 'layers'> = {}, compression: BaseLayer['compression'] = 'gzip') =>
     LINUX.map((platform): BaseImage => ({ platform, layers: layers(compression), ...more }))
   await push(host, 'base:1', all())
   await push(host, 'zstd:1', all({}, 'zstd'))
+  if (hasBusybox()) {
+    await push(host, 'busybox:1', busyboxImages())
+    await push(
+      host,
+      'shell:1',
+      BUSYBOX_PLATFORMS.map(platform => ({
+        platform,
+        layers: shell(platform.architecture),
+        config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: ['sh'] },
+      })),
+    )
+  }
+  if (existsSync(debianRoot()))
+    await push(host, 'debian:1', [
+      { platform: LINUX[0]!, layers: [{ entries: [], tar: readFileSync(debianRoot()), compression: 'none' }] },
+    ])
   await push(host, 'plain:1', all({}, 'none'))
   await push(host, 'rich:1', all({ config: rich, more: { author: 'base author', docker_version: '1.2.3' } }))
   await push(host, 'onbuild:1', [

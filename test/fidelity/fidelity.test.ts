@@ -19,11 +19,12 @@ import { language } from './cases/language.ts'
 import { named } from './cases/named.ts'
 import { platforms } from './cases/platforms.ts'
 import { remote } from './cases/remote.ts'
+import { packages, steps } from './cases/run.ts'
 import { stages } from './cases/stages.ts'
 import { differences } from './compare.ts'
 import { type Site, startSite } from './site.ts'
 
-const NEEDS = ['buildkitd', 'buildctl', 'runc', 'git', 'root'] as const
+const NEEDS = ['buildkitd', 'buildctl', 'runc', 'git', 'root', 'busybox', 'debian', 'emulation'] as const
 const GROUPS: Readonly<Record<string, readonly Case[]>> = {
   COPY: copy,
   'flags of COPY and ADD': flags,
@@ -37,6 +38,8 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
   config,
   'ignore files': ignore,
   platforms,
+  RUN: steps,
+  'packages of a Debian': packages,
   language,
 }
 const ALL = Object.values(GROUPS).flat()

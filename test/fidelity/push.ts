@@ -4,6 +4,8 @@ import { type Entry, writeTar } from './tar.ts'
 
 export interface BaseLayer {
   readonly entries: readonly Entry[]
+  /** In place of entries: a whole tar. */
+  readonly tar?: Buffer
   readonly compression?: 'gzip' | 'zstd' | 'none'
 }
 
@@ -66,7 +68,7 @@ const TYPES: Record<NonNullable<BaseLayer['compression']>, { compressor: Compres
 }
 
 async function putImage(host: string, repository: string, image: BaseImage, tag?: string): Promise<Descriptor> {
-  const tars = image.layers.map(layer => writeTar(layer.entries))
+  const tars = image.layers.map(layer => layer.tar ?? writeTar(layer.entries))
   const layers: Descriptor[] = []
   for (const [i, layer] of image.layers.entries()) {
     const { compressor, type } = TYPES[layer.compression ?? 'gzip']

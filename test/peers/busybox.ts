@@ -22,6 +22,11 @@ export function hasBusybox(): boolean {
   return BUSYBOX_PLATFORMS.every(({ architecture }) => existsSync(busyboxFile(architecture)))
 }
 
+/** The tar of a small Debian for amd64, which `.ci/run` makes. */
+export function debianRoot(): string {
+  return join(peerCache(), 'debian', 'amd64.tar')
+}
+
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n'
 const GROUP = 'root:x:0:\nnogroup:x:65534:\n'
 // Without passwords `su` asks for none.

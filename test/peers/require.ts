@@ -1,10 +1,10 @@
 import { test } from 'bun:test'
-import { readFileSync } from 'node:fs'
-import { hasBusybox } from './busybox.ts'
+import { existsSync, readFileSync } from 'node:fs'
+import { debianRoot, hasBusybox } from './busybox.ts'
 import { type Peer, peer } from './locate.ts'
 
-/** What a test needs beside peers: root, a kernel that runs foreign executables, or bases with a shell (busybox). */
-export type Need = Peer | 'root' | 'emulation' | 'busybox'
+/** What a test needs beside peers: root, a kernel that runs foreign executables, or bases with a shell (busybox, debian). */
+export type Need = Peer | 'root' | 'emulation' | 'busybox' | 'debian'
 
 type Body = () => void | Promise<void>
 type PeerTest = (name: string, body: Body, timeout?: number) => void
@@ -17,6 +17,7 @@ export function missing(needs: readonly Need[]): Need[] {
     if (need === 'root') return process.getuid?.() !== 0
     if (need === 'emulation') return !emulates()
     if (need === 'busybox') return !hasBusybox()
+    if (need === 'debian') return !existsSync(debianRoot())
     return peer(need) === undefined
   })
 }
