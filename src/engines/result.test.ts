@@ -139,6 +139,18 @@ describe('the image of another engine', () => {
     }
     const { config } = await take({ ...fixed, options, lowered: { ...fixed.lowered, target } }, built)
     expect(config.created).toBe('2001-09-09T01:46:40Z')
+    const young = Buffer.concat([
+      encodeHeader({ path: 'old', type: 'file', ...entry, mtime: 5 }),
+      encodeHeader({ path: 'long/'.repeat(60), type: 'dir', ...entry, mtime: 1_700_000_000 }),
+      encodeHeader({ path: 'young', type: 'file', ...entry, mtime: 1_700_000_000, size: 3 }),
+      Buffer.alloc(512, 'x\n\n'),
+      END_OF_ARCHIVE,
+    ])
+    const late = layer(young)
+    const clamped = await take({ ...fixed, options }, { diffIds: [late.diffId], layers: [late.layer] })
+    const { entries } = knownIndex(store, clamped.config.rootfs.diff_ids[0]!)!
+    expect(entries.map(one => one.entry?.mtime)).toEqual([5, 1_000_000_000, 1_000_000_000])
+    expect(entries[2]!.entry?.digest).toBe(sha256('x\n\n'))
     expect(config.history?.map(one => one.created)).toEqual([
       ...['1999-01-01T00:00:00Z', '2001-09-09T01:46:40Z', '2001-09-09T01:46:40Z'],
     ])

@@ -7,6 +7,7 @@ import { layerType } from '../oci/media-types.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import { decompress } from '../sys/compress.ts'
 import type { ArchivedImage, ArchivedLayer } from './archive.ts'
+import { clampTimes } from './clamp.ts'
 import type { BuildTools, Cell } from './engine.ts'
 import { type ImageLayer, putImage } from './image.ts'
 import { IncomingLayer, type LayerFile } from './incoming-layer.ts'
@@ -64,7 +65,7 @@ export async function takeImage(
   for (const [i, layer] of image.layers.entries()) {
     const diffId = diffIds[i]!
     const base = bases.get(diffId)
-    layers.push({ diffId, descriptor: base ?? (await newLayer(layer, diffId, cell, engine, tools)) })
+    layers.push(base ? { diffId, descriptor: base } : await newLayer(layer, diffId, cell, engine, tools))
   }
   return putImage({ ...config, ...engineTimes(built, cell) }, layers, options, tools.store)
 }
@@ -75,23 +76,28 @@ async function newLayer(
   cell: Cell,
   engine: string,
   { store, signal }: BuildTools,
-): Promise<Descriptor> {
-  if (layer.kind === 'foreign') return layer.descriptor
+): Promise<ImageLayer> {
+  if (layer.kind === 'foreign') return { diffId, descriptor: layer.descriptor }
   if (layer.kind === 'known')
     throw new ArchimageError(
       'MANIFEST_INVALID',
       `the image that ${engine} built: layer ${diffId} is not in the archive`,
     )
+  const { compression, times } = cell.options
+  const { fixed } = times
   const name = `a layer that ${engine} built`
-  const plain = (): AsyncIterable<Uint8Array> =>
+  const windows = cell.platform.os === 'windows'
+  const asBuilt = (): AsyncIterable<Uint8Array> =>
     decompress(layer.compression, store.open(layer), { name, limit: MAX_LAYER, signal })
-  const index = await indexLayer(plain(), { diffId, name, windows: cell.platform.os === 'windows', signal })
+  const plain = fixed === undefined ? asBuilt : () => clampTimes(asBuilt(), fixed, name)
+  let index = await indexLayer(asBuilt(), { diffId, name, windows, signal })
+  if (fixed !== undefined) index = await indexLayer(plain(), { name, windows, signal })
   // A layer from an engine's cache may be compressed as another build wanted it.
-  const { digest, size, compression, members } =
-    layer.compression === cell.options.compression ? layer : await recompressed(plain(), engine, cell, store)
+  const kept = fixed === undefined && layer.compression === compression
+  const { digest, size, members } = kept ? layer : await recompressed(plain(), engine, cell, store)
   const mediaType = layerType(compression, false)
   rememberIndex(store, index, { digest, size, mediaType, ...(members?.length ? { members } : {}) })
-  return { mediaType, digest, size }
+  return { diffId: index.diffId, descriptor: { mediaType, digest, size } }
 }
 
 async function recompressed(

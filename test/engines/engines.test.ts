@@ -98,7 +98,8 @@ for (const { title, engine, network, limits, needs, start } of ENGINE_KINDS)
         expect(states(cwd)).toEqual(Object.fromEntries(cells.map(name => [name, 'built'])))
         expect(resultOf(cwd)).toMatchObject({ complete: true, warnings: [] })
         for (const cell of resultOf(cwd).cells) expect(cell.engine).toBe(engine)
-        expect(stderr).toContain('web linux/arm64 | [1/6] RUN mkdir /out')
+        // Steps that do not wait for each other begin in any order.
+        expect(stderr).toMatch(/web linux\/arm64 \| \[[1-3]\/6\] RUN mkdir \/out/)
         const images = imagesIn(sandbox, `${registry.address}/${engine}/web:latest`)
         made.set(title, images)
         expect([...images.keys()]).toEqual(['linux/amd64', 'linux/arm64'])
@@ -255,16 +256,11 @@ RUN exit 1
       ])
     })
 
-    real('SOURCE_DATE_EPOCH: built anew it is the same, or the engine cannot do it', async () => {
+    real('SOURCE_DATE_EPOCH: built anew it is the same', async () => {
       const dated = sandbox.project('dated', {
         'src/dated/Dockerfile': 'FROM busybox:1\nRUN echo x > /x && mkdir /d && echo $SOURCE_DATE_EPOCH > /epoch\n',
       })
       const env = { SOURCE_DATE_EPOCH: '1000000000' }
-      if (!limits) {
-        const { code, stderr } = await build([], { cwd: dated, env })
-        expect([code, stderr]).toEqual([3, expect.stringContaining('its own image store sets no times')])
-        return
-      }
       const made: string[] = []
       for (let i = 0; i < 2; i++) {
         await must(['--no-cache'], { cwd: dated, env })

@@ -131,12 +131,10 @@ test('versions', () => {
 })
 
 describe('what a builder lacks', () => {
-  const lacks = async (text: string, steps: Partial<StepSettings>, classic = false, fixed?: number) => {
+  const lacks = async (text: string, steps: Partial<StepSettings>, classic = false) => {
     const cell = await cellOf('FROM a\nRUN make\n', { cell: { steps: { ...NO_SETTINGS, ...steps } } })
-    const times = { mode: 'content' as const, ...(fixed === undefined ? {} : { fixed }) }
     const command = ['docker', 'buildx'] as const
-    const asked = { ...cell, options: { ...cell.options, times } }
-    return buildxLacks(asked, { command, version: [0, 34], builder: parseInspect(text) }, classic)?.message
+    return buildxLacks(cell, { command, version: [0, 34], builder: parseInspect(text) }, classic)?.message
   }
   const of = (version: string): string => REMOTE.replaceAll(/v0\.\d+\.\d+/g, version)
 
@@ -147,14 +145,8 @@ describe('what a builder lacks', () => {
     expect(await lacks(CLASSIC, { ulimits: [nofile] }, true)).toContain('--ulimit')
     expect(await lacks(of('v0.10.0'), {})).toContain('does not take image layouts')
     expect(await lacks(of('v0.12.5'), { shmSize: 1, ulimits: [nofile] })).toBeUndefined()
-    expect(await lacks(of('v0.12.5'), {}, false, 0)).toContain('SOURCE_DATE_EPOCH')
-    expect(await lacks(of('v0.13.0'), {}, false, 0)).toBeUndefined()
     expect(await lacks(of('v0.30.0'), { limits: { memory: 1 } })).toContain('--resource')
     expect(await lacks(of('v0.33.1'), { limits: { memory: 1 } })).toBe('buildx 0.34 has no --resource')
     expect(await lacks(of('v0.0.0+unknown'), { shmSize: 1 })).toBeUndefined()
-  })
-
-  test("docker's own image store sets no times", async () => {
-    expect(await lacks(CLASSIC, {}, true, 0)).toContain('its own image store sets no times')
   })
 })

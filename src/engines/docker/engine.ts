@@ -198,11 +198,10 @@ class Layout {
 
 /** BuildKit's names: https://github.com/moby/buildkit#output. */
 function exporter({ options }: Cell): string {
-  const { compression, level, times } = options
+  const { compression, level } = options
   return [
     ...['type=oci', 'dest=-', `compression=${compression === 'none' ? 'uncompressed' : compression}`],
     ...(level === undefined || compression === 'none' ? [] : [`compression-level=${Math.min(level, 9)}`]),
-    ...(times.fixed === undefined ? [] : ['rewrite-timestamp=true']),
   ].join(',')
 }
 

@@ -8,7 +8,6 @@ export type Version = readonly [major: number, minor: number]
 const FEATURES: readonly (readonly [what: string, since: Version, uses: (cell: Cell) => boolean])[] = [
   ['--shm-size', [0, 10], ({ steps }) => steps.shmSize !== undefined],
   ['--ulimit', [0, 10], ({ steps }) => steps.ulimits.length > 0],
-  ['SOURCE_DATE_EPOCH and timestamps: commit', [0, 13], ({ options }) => options.times.fixed !== undefined],
   ['--resource', [0, 31], cell => limitNames(cell).length > 0],
 ]
 /** Image layouts from the client. */
@@ -20,11 +19,6 @@ const NEWER = 'choose a newer builder: docker buildx create --use'
 
 /** What this builder cannot do that a cell needs. `classic`: images go in and out by `docker load` and `docker save`. */
 export function buildxLacks(cell: Cell, { builder, version }: Buildx, classic: boolean): Problem | undefined {
-  if (classic && cell.options.times.fixed !== undefined)
-    return {
-      message: 'its own image store sets no times: SOURCE_DATE_EPOCH and timestamps: commit need another builder',
-      hint: 'make one with: docker buildx create --use',
-    }
   for (const node of builder.nodes) {
     const buildkit = versionIn(node.version)
     if (!buildkit) continue

@@ -135,8 +135,7 @@ class PodmanEngine implements Engine {
 }
 
 function buildFlags(cell: Cell, stages: Rewritten['stages']): string[] {
-  const { source, steps, options } = cell
-  const { fixed } = options.times
+  const { source, steps } = cell
   return [
     ...sharedFlags(cell),
     ...(source.target === undefined ? [] : ['--target', [...stages.keys()].at(-1)!]),
@@ -146,6 +145,5 @@ function buildFlags(cell: Cell, stages: Rewritten['stages']): string[] {
       spec.includes(',env=') ? spec : `${spec},type=file`,
     ]),
     ...limitNames(cell).flatMap(([name, value]) => [`--${name}`, value]),
-    ...(fixed === undefined ? [] : ['--timestamp', String(fixed)]),
   ]
 }
