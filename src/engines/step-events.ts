@@ -1,36 +1,61 @@
-import type { Instruction } from '../dockerfile/ast.ts'
-import { formatPlatform } from '../oci/platform.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
 import type { Op } from '../plan/lowered.ts'
+import { Lines } from '../sys/stream-program.ts'
 import type { BuildTools, Cell } from './engine.ts'
 
-/** Tells the run of the steps of a cell, each when it begins or is found in a cache. */
+interface Begun {
+  readonly number: number
+  readonly emulated: boolean
+  readonly cached: boolean
+  readonly lines: Lines
+  ended: boolean
+}
+
+/** Tells the run of the steps of a cell: when each begins or is found in a cache, what it says, when it is over. */
 export class StepEvents {
   readonly #emit: BuildTools['emit']
   readonly #name: { readonly service: string; readonly platform: string }
-  readonly #total: number
-  readonly #seen = new Set<Op>()
+  readonly #platforms = new Map<Op, Platform>()
+  readonly #emulates: (platform: Platform) => boolean
+  readonly #steps = new Map<Op, Begun>()
 
-  constructor({ service, platform, lowered }: Cell, emit: BuildTools['emit']) {
+  constructor(
+    { service, platform, lowered }: Cell,
+    emulates: (platform: Platform) => boolean,
+    emit: BuildTools['emit'],
+  ) {
     this.#emit = emit
+    this.#emulates = emulates
     this.#name = { service: service.name, platform: formatPlatform(platform) }
-    this.#total = [...lowered.stages.values()].reduce((sum, stage) => sum + stage.ops.length, 0)
+    for (const stage of lowered.stages.values()) for (const op of stage.ops) this.#platforms.set(op, stage.platform)
   }
 
-  /** Each step counts once. */
-  step(op: Op, cached: boolean): void {
-    if (this.#seen.has(op)) return
-    this.#seen.add(op)
+  /** Each step counts once, however often it is told of. */
+  begins(op: Op, cached: boolean): void {
+    if (this.#steps.has(op)) return
+    const [cell, number, total] = [this.#name, this.#steps.size + 1, this.#platforms.size]
+    const emulated = op.kind === 'run' && this.#emulates(this.#platforms.get(op)!)
+    const lines = new Lines(line => this.#emit({ type: 'cell-log', cell, text: `${line}\n`, step: number }))
+    this.#steps.set(op, { number, emulated, cached, lines, ended: false })
     const { label: step, line } = op
-    const number = this.#seen.size
-    this.#emit({ type: 'cell-step', cell: this.#name, step, number, total: this.#total, line, cached })
+    const runs = op.kind === 'run' && !cached ? { runs: true, emulated } : {}
+    this.#emit({ type: 'cell-step', cell, step, number, total, line, cached, ...runs })
   }
 
-  log(text: string): void {
-    if (text !== '') this.#emit({ type: 'cell-log', cell: this.#name, text })
+  /** Output of a step that has begun, in pieces of any size. */
+  says(op: Op, bytes: Uint8Array): void {
+    this.#steps.get(op)?.lines.push(bytes)
   }
-}
 
-/** Whether an engine counts an instruction as a step that makes a layer. */
-export function makesLayer({ kind }: Instruction): boolean {
-  return kind === 'run' || kind === 'copy' || kind === 'add' || kind === 'workdir'
+  /** `seconds`: how long it took; 0 where that is not known. */
+  ends(op: Op, seconds: number): void {
+    const step = this.#steps.get(op)
+    if (!step || step.ended) return
+    step.lines.finish()
+    step.ended = true
+    const { number, emulated, cached } = step
+    if (op.kind !== 'run') return
+    const facts = { step: op.label, line: op.line, seconds, emulated, cached, shared: false }
+    this.#emit({ type: 'step-ended', cell: this.#name, number, ...facts })
+  }
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { formatPlatform, parsePlatform } from '../../oci/platform.ts'
 import { NO_SETTINGS, type StepSettings } from '../steps.ts'
 import { cellOf } from '../testing/cells.ts'
-import { type Builder, builderAbilities, isClassic, parseInspect } from './builder.ts'
+import { type Builder, builderAbilities, builderPlatforms, isClassic, parseInspect } from './builder.ts'
 import { buildxLacks, isOlder, versionIn } from './lacks.ts'
 
 const REMOTE = `Name:          r
@@ -85,13 +85,13 @@ describe('what buildx inspect says', () => {
       'Name: c\nDriver: docker-container\n\nNodes:\nName: c0\nEndpoint: default\nStatus: inactive\n',
     )
     expect(idle.nodes).toEqual([{ endpoint: 'default', status: 'inactive', version: '', platforms: [], labels: {} }])
-    expect(builderAbilities(idle)).toEqual({ problems: [] })
+    expect(builderAbilities(builderPlatforms(idle))).toEqual({ problems: [] })
     expect(parseInspect('')).toEqual({ name: '', driver: '', nodes: [] })
   })
 
   test('what runs natively on any of the nodes, and what is emulated', async () => {
     const how = async (text: string, ...platforms: string[]) => {
-      const { runs } = builderAbilities(parseInspect(text))
+      const { runs } = builderAbilities(builderPlatforms(parseInspect(text)))
       return (await Promise.all(platforms.map(name => runs!(parsePlatform(name))))).map(one => one.how)
     }
     expect(await how(REMOTE, 'linux/amd64', 'linux/amd64/v2', 'linux/arm64', 'linux/386')).toEqual(

@@ -145,8 +145,8 @@ function platformOf(text: string): Platform[] {
   }
 }
 
-/** What RUN steps can be executed by; a builder that is not started yet does not say. */
-export function builderAbilities({ nodes }: Builder): Abilities {
+/** What the nodes run, by `formatPlatform`; nothing of a builder that is not started yet. */
+export function builderPlatforms({ nodes }: Builder): Readonly<Record<string, 'native' | 'emulated'>> {
   const platforms: Record<string, 'native' | 'emulated'> = {}
   for (const node of nodes) {
     const [own] = node.platforms
@@ -156,6 +156,11 @@ export function builderAbilities({ nodes }: Builder): Abilities {
       if (native || !Object.hasOwn(platforms, name)) platforms[name] = native ? 'native' : 'emulated'
     }
   }
+  return platforms
+}
+
+/** What a builder with these platforms can do. */
+export function builderAbilities(platforms: ReturnType<typeof builderPlatforms>): Abilities {
   const known = Object.keys(platforms).length > 0
   return { ...(known ? { runs: platform => abilityAmong(platforms, platform) } : {}), problems: [] }
 }

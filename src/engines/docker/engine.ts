@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { cancelled } from '../../errors/error.ts'
 import type { ImageManifest } from '../../oci/manifest.ts'
-import { formatPlatform } from '../../oci/platform.ts'
+import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import type { BaseImage } from '../../plan/lowered.ts'
 import { runProgram } from '../../sys/spawn.ts'
 import { Lines, streamProgram } from '../../sys/stream-program.ts'
@@ -13,10 +13,11 @@ import { limitNames, sharedFlags } from '../flags.ts'
 import { ImageKeeper } from '../keeper.ts'
 import { knownLayers, takeImage } from '../result.ts'
 import { type Rewritten, rewriteDockerfile } from '../rewrite.ts'
+import { abilityAmong } from '../runs.ts'
 import { StepEvents } from '../step-events.ts'
 import { isFresh } from '../steps.ts'
 import { namedFolders, openWorkspace, type Workspace } from '../workspace.ts'
-import { type Buildx, builderAbilities, findBuildx, isClassic } from './builder.ts'
+import { type Buildx, builderAbilities, builderPlatforms, findBuildx, isClassic } from './builder.ts'
 import { buildxFailure } from './failure.ts'
 import { buildxLacks, isOlder, type Version, versionIn } from './lacks.ts'
 import { RawProgress } from './raw-progress.ts'
@@ -35,6 +36,7 @@ class DockerEngine implements Engine {
   readonly name = 'docker'
   #buildx: Buildx | undefined
   #keeper: ImageKeeper | undefined
+  #emulates: (platform: Platform) => boolean = () => false
   readonly #builds = new Set<Promise<unknown>>()
 
   async probe(signal: AbortSignal): Promise<Abilities> {
@@ -52,7 +54,9 @@ class DockerEngine implements Engine {
       }
       this.#keeper = new ImageKeeper(docker, 'docker')
     }
-    return builderAbilities(found.builder)
+    const platforms = builderPlatforms(found.builder)
+    this.#emulates = platform => abilityAmong(platforms, platform).how === 'emulated'
+    return builderAbilities(platforms)
   }
 
   lacks(cell: Cell): Problem | undefined {
@@ -128,7 +132,11 @@ class DockerEngine implements Engine {
     const [program, ...command] = this.#buildx!.command
     const keeper = this.#keeper
     const result = keeper && `${keeper.repository}/result:${randomBytes(8).toString('hex')}`
-    const progress = new RawProgress(rewritten.stages, new StepEvents(cell, tools.emit), keeper !== undefined)
+    const progress = new RawProgress(
+      rewritten.stages,
+      new StepEvents(cell, this.#emulates, tools.emit),
+      keeper !== undefined,
+    )
     const said: string[] = []
     const lines = new Lines(line => void (progress.line(line) || said.push(line)), LONGEST_LINE)
     const { compression, level, workers } = cell.options

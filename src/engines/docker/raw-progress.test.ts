@@ -12,7 +12,7 @@ async function progressOf(dockerfile: string, fromCounts = false) {
   const names = [...cell.lowered.stages.values()].sort((a, b) => a.index - b.index)
   const progress = new RawProgress(
     new Map(names.map(stage => [stage.name, stage])),
-    new StepEvents(cell, emit),
+    new StepEvents(cell, ({ architecture }) => architecture !== 'amd64', emit),
     fromCounts,
   )
   const say = (status: object): boolean => progress.line(JSON.stringify(status))
@@ -42,12 +42,14 @@ describe('status messages of BuildKit', () => {
     expect(lines).toEqual([])
     say({ vertexes: [vertex('d1', '[build 1/3] FROM a', { started, completed: started, cached: true })] })
     say({ vertexes: [vertex('d2', '[build 2/3] RUN make', { started })] })
-    say({ logs: [log('d2', 'cc main.c\n'), log('d6', 'not of a step\n'), log('unknown', 'x')] })
+    say({ logs: [log('d2', 'cc ma'), log('d2', 'in.c\nno end'), log('d6', 'not of a step\n'), log('unknown', 'x')] })
     say({ vertexes: [vertex('d2', '', { started, completed: started })] })
     say({ vertexes: [vertex('d3', '', { started, completed: started, cached: true }), vertex('d4', '', { started })] })
     expect(lines).toEqual([
       '[1/3] RUN make :2',
-      '| cc main.c\n',
+      '1| cc main.c',
+      '1| no end',
+      '1. emulated true',
       '[2/3] WORKDIR /app :3 =',
       '[3/3] COPY --from=build /out /out :5',
     ])

@@ -54,9 +54,11 @@ export class RawProgress {
     }
     this.#learn(list('vertexes'))
     for (const vertex of list('vertexes')) this.#vertex(vertex)
-    for (const log of list('logs'))
-      if (typeof log['data'] === 'string' && this.#vertices.get(String(log['vertex']))?.op)
-        this.#events.log(Buffer.from(log['data'], 'base64').toString())
+    for (const log of list('logs')) {
+      const op = this.#vertices.get(String(log['vertex']))?.op
+      if (op && typeof log['data'] === 'string') this.#events.says(op, Buffer.from(log['data'], 'base64'))
+    }
+    for (const vertex of list('vertexes')) this.#completed(vertex)
     return true
   }
 
@@ -82,12 +84,23 @@ export class RawProgress {
     const known = this.#vertices.get(String(vertex['digest']))
     if (!known) return
     const { op, name } = known
-    if (op && (vertex['started'] || vertex['completed'])) this.#events.step(op, vertex['cached'] === true)
+    if (op && (vertex['started'] || vertex['completed'])) this.#events.begins(op, vertex['cached'] === true)
     const error = vertex['error']
     // When one fails the others are told to stop: that is no failure of theirs.
     if (typeof error !== 'string' || error === '' || /context canceled|^canceled/i.test(error)) return
     this.#failed ??= { ...(op ? { op } : {}), name, error }
   }
+
+  /** After the logs of the same message. */
+  #completed(vertex: Record<string, unknown>): void {
+    const op = this.#vertices.get(String(vertex['digest']))?.op
+    if (op && vertex['completed'] && !vertex['error'])
+      this.#events.ends(op, Math.max(0, time(vertex['completed']) - time(vertex['started'])) / 1000 || 0)
+  }
+}
+
+function time(value: unknown): number {
+  return typeof value === 'string' ? Date.parse(value) : Number.NaN
 }
 
 function partsOf(

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { cancelled } from '../../errors/error.ts'
 import type { ImageManifest } from '../../oci/manifest.ts'
-import { formatPlatform } from '../../oci/platform.ts'
+import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import type { BaseImage } from '../../plan/lowered.ts'
 import { endGroup, Lines, streamProgram } from '../../sys/stream-program.ts'
 import { type Memory, measuredAbility } from '../ability.ts'
@@ -90,7 +90,8 @@ class PodmanEngine implements Engine {
     const [podman, keeper] = [this.#podman!, this.#keeper!]
     const [program = '', ...before] = podman.command
     const result = `${keeper.repository}/result:${randomBytes(8).toString('hex')}`
-    const steps = new PlainSteps([...stages.values()], new StepEvents(cell, tools.emit))
+    const emulates = ({ architecture }: Platform): boolean => architecture !== podman.platform.architecture
+    const steps = new PlainSteps([...stages.values()], new StepEvents(cell, emulates, tools.emit))
     const said: string[] = []
     const out = new Lines(line => steps.line(line))
     const err = new Lines(line => {
@@ -113,9 +114,9 @@ class PodmanEngine implements Engine {
       })
       out.finish()
       err.finish()
-      steps.end()
       if (signal.aborted) throw cancelled(signal.reason)
-      if (ended.code !== 0) throw podmanFailure(cell, steps.current, said)
+      if (ended.code !== 0) throw podmanFailure(cell, steps.fail(), said)
+      steps.end()
       const { compression, level, workers } = cell.options
       const archive = new ImageArchive({
         ...{ store, from: this.name, compression, known: knownLayers(cell) },

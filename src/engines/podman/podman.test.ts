@@ -53,7 +53,7 @@ async function stepsOf(dockerfile: string) {
   const cell = await cellOf(dockerfile)
   const { emit, lines } = shortEvents()
   const stages = [...cell.lowered.stages.values()].sort((a, b) => a.index - b.index)
-  return { cell, lines, steps: new PlainSteps(stages, new StepEvents(cell, emit)) }
+  return { cell, lines, steps: new PlainSteps(stages, new StepEvents(cell, () => false, emit)) }
 }
 
 describe('what podman build writes', () => {
@@ -84,11 +84,13 @@ STEP by step
     steps.end()
     expect(lines).toEqual([
       '[1/4] RUN make :3',
-      '| cc main.c\n',
-      '| STEP by step\n',
+      '1| cc main.c',
+      '1| STEP by step',
+      '1. true',
       '[2/4] WORKDIR /app :4 =',
       '[3/4] COPY --from=build /o /o :7',
       '[4/4] RUN test :9',
+      '4. true',
     ])
   })
 
@@ -99,7 +101,7 @@ STEP by step
     expect(lines).toEqual([])
     while (lines.length === 0) await new Promise(resolve => setTimeout(resolve, 10))
     steps.error('on standard error')
-    expect(lines).toEqual(['[1/1] RUN make :2', '| on standard error\n'])
+    expect(lines).toEqual(['[1/1] RUN make :2', '1| on standard error'])
   })
 
   test('steps that are not known are no steps', async () => {

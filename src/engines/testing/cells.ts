@@ -58,7 +58,7 @@ export async function cellOf(text: string, change: CellChange = {}): Promise<Cel
   }
 }
 
-/** What an engine tells, in short: `[1/2] RUN make`, with `=` for a step from a cache, and output after `|`. */
+/** What an engine tells, in short: `[1/2] RUN make :2`, with `=` for a step from a cache, output after `1|`, `1.` for its end. */
 export function shortEvents(): { readonly emit: (event: RunEvent) => void; readonly lines: string[] } {
   const lines: string[] = []
   return {
@@ -66,7 +66,9 @@ export function shortEvents(): { readonly emit: (event: RunEvent) => void; reado
     emit(event) {
       if (event.type === 'cell-step')
         lines.push(`[${event.number}/${event.total}] ${event.step} :${event.line}${event.cached ? ' =' : ''}`)
-      if (event.type === 'cell-log') lines.push(`| ${event.text}`)
+      if (event.type === 'cell-log') lines.push(`${event.step}| ${event.text.trimEnd()}`)
+      if (event.type === 'step-ended')
+        lines.push(`${event.number}.${event.emulated ? ' emulated' : ''} ${event.seconds >= 0}`)
     },
   }
 }
