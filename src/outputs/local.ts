@@ -22,10 +22,10 @@ import type { Entry } from '../layer/entry.ts'
 import type { Tree } from '../layer/tree.ts'
 import { makeNode, setTimes, writeXattr } from '../sys/ffi.ts'
 import { removeFile, temporaryName, writeAll } from '../sys/files.ts'
+import { removeTree } from '../sys/remove-tree.ts'
 import { decodePath, fsPath } from '../tar/path-bytes.ts'
 import { TIME } from './archive.ts'
 import { checked } from './checked.ts'
-import { removeTree } from './remove-tree.ts'
 import type { Roots } from './rootfs.ts'
 import { fileError, outputFailed } from './target.ts'
 
@@ -59,7 +59,7 @@ export async function writeFolder(folder: string, roots: Roots, options: LocalOp
       renameSync(temporary, folder)
     } catch (error) {
       try {
-        removeTree(temporary)
+        removeTree(fsPath(temporary))
       } catch {}
       throw error
     }
@@ -144,7 +144,7 @@ class FolderWriter {
     const keep = new Set(names)
     for (const bytes of readdirSync(fsPath(place), { encoding: 'buffer' })) {
       const name = decodePath(bytes)
-      if (!keep.has(name)) removeTree(`${place}/${name}`)
+      if (!keep.has(name)) removeTree(fsPath(`${place}/${name}`))
     }
   }
 
@@ -186,7 +186,7 @@ class FolderWriter {
       await this.#make(inside, entry, temporary, target)
       const there = lstatSync(fsPath(temporary), { throwIfNoEntry: false })
       if (there === undefined) return
-      if (lstatSync(fsPath(target), { throwIfNoEntry: false })?.isDirectory()) removeTree(target)
+      if (lstatSync(fsPath(target), { throwIfNoEntry: false })?.isDirectory()) removeTree(fsPath(target))
       renameSync(fsPath(temporary), fsPath(target))
       // rename(2) of two links to one file does nothing
       if (there.nlink > 1) removeFile(temporary)

@@ -35,6 +35,10 @@ describe('a tree is removed', () => {
     symlinkSync('outside', tree)
     removeTree(tree)
     expect(readdirSync(folder)).toEqual(['outside'])
+    symlinkSync('outside', tree)
+    mkdirSync(join(folder, 'outside/dir'))
+    expect(removeTree(Buffer.from(`${tree}/dir`))).toBe(true)
+    expect(readdirSync(join(folder, 'outside'))).toEqual(['file'])
     expect(existsSync(join(folder, 'outside/file'))).toBe(true)
   })
 

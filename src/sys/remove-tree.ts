@@ -1,5 +1,4 @@
 import { chmodSync, lstatSync, readdirSync, rmSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
 import {
   clearImmutable,
   closeFd,
@@ -25,7 +24,7 @@ const EBUSY = 16
  * users of this user's namespace. Follows no link and enters no mount (EBUSY). False when there was nothing. Throws errors as
  * those of node:fs.
  */
-export function removeTree(path: string): boolean {
+export function removeTree(path: string | Buffer): boolean {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return false
   if (process.platform !== 'linux') {
     removePortably(path)
@@ -37,17 +36,20 @@ export function removeTree(path: string): boolean {
     const { code } = error as { code?: string }
     if ((code !== 'EPERM' && code !== 'EACCES') || process.geteuid?.() === 0) throw error
     // sub-uids own it: it can be removed in a namespace that has them
-    const args = ['--user', '--map-root-user', '--map-auto', 'rm', '-rf', '--one-file-system', '--', path]
+    const args = ['--user', '--map-root-user', '--map-auto', 'rm', '-rf', '--one-file-system', '--', String(path)]
     const { status } = builtin.childProcess.spawnSync('unshare', args, { stdio: 'ignore' })
     if (status !== 0 || lstatSync(path, { throwIfNoEntry: false }) !== undefined) throw error
   }
   return true
 }
 
-function removeHere(path: string): void {
-  const parent = openDir(dirname(path))
+function removeHere(path: string | Buffer): void {
+  const bytes = Buffer.from(path as string)
+  const name = bytes.lastIndexOf('/') + 1
+  // the folder that it stands in may be reached through links, those in it are not followed
+  const parent = openDir(Buffer.concat([bytes.subarray(0, name), Buffer.from('.')]))
   try {
-    removeAt(parent, basename(path))
+    removeAt(parent, bytes.subarray(name))
   } finally {
     closeFd(parent)
   }
@@ -142,7 +144,7 @@ function openAnyhow(dir: number, name: NativePath): number {
   return fd
 }
 
-function removePortably(path: string): void {
+function removePortably(path: string | Buffer): void {
   try {
     rmSync(path, { recursive: true, force: true })
   } catch {
@@ -151,8 +153,9 @@ function removePortably(path: string): void {
   }
 }
 
-function allow(folder: string): void {
+function allow(folder: string | Buffer): void {
   if (!lstatSync(folder).isDirectory()) return
   chmodSync(folder, 0o700)
-  for (const name of readdirSync(folder)) allow(`${folder}/${name}`)
+  for (const name of readdirSync(folder, { encoding: 'buffer' }))
+    allow(Buffer.concat([Buffer.from(folder as string), Buffer.from('/'), name]))
 }

@@ -8,10 +8,10 @@ import { OCI } from '../../oci/media-types.ts'
 import { parsePlatform } from '../../oci/platform.ts'
 import { parseReference } from '../../oci/reference.ts'
 import { openStore, type Store } from '../../store/store.ts'
+import { removeTree } from '../../sys/remove-tree.ts'
 import type { TarEntry } from '../../tar/entry.ts'
 import { END_OF_ARCHIVE, encodeHeader, padding } from '../../tar/writer.ts'
 import type { OutputImage, OutputTools } from '../image.ts'
-import { removeTree } from '../remove-tree.ts'
 
 /** One entry of a layer: a file with this text unless `type` says something else. */
 export type Item = { readonly path: string; readonly text?: string } & Partial<TarEntry>
