@@ -208,7 +208,7 @@ describe('what steps change', () => {
     real(`steps, tree and layers agree: ${roots}`, async () => {
       await fc.assert(
         fc.asyncProperty(list, list => steps(list, roots)),
-        { numRuns: Number(process.env['RUNS'] ?? 40) },
+        { numRuns: Number(process.env['RUNS'] ?? 25) },
       )
     })
 })

@@ -26,6 +26,7 @@ import { Tree } from '../layer/tree.ts'
 import type { LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
 import { openStore, type Store } from '../store/store.ts'
+import { mount, unmount } from '../sys/mount.ts'
 import { removeTree } from '../sys/remove-tree.ts'
 import { upperChanges } from './changes.ts'
 import { Snapshots } from './snapshots.ts'
@@ -293,6 +294,28 @@ describe('many files', () => {
   })
 })
 
+describe('a disk that is full', () => {
+  for (const [what, parts] of [
+    ['a large file', [{ path: 'big', text: 'x'.repeat(9_000_000) }]],
+    ['many files', Array.from({ length: 3000 }, (_, i): Part => ({ path: String(i), text: 'x'.repeat(5000) }))],
+  ] as const)
+    real(`is said, and nothing stays: ${what}`, async () => {
+      const home = join(folder, 'small')
+      mkdirSync(home)
+      mount('tmpfs', home, 'tmpfs', 0, 'size=8m,mode=700')
+      try {
+        using small = openStore({ home })
+        const bytes = tar(parts)
+        const layer = { index: await indexLayer([bytes]), chainId: chain(0), stream: () => [bytes] }
+        const unpacked = new Snapshots(small, { userxattr: false }).layer(layer, new Tree(), { open: () => bytes })
+        expect(await failure(unpacked)).toMatchObject({ code: 'NO_SPACE' })
+        expect(readdirSync(join(home, 'tmp'))).toEqual([])
+      } finally {
+        unmount(home)
+      }
+    })
+})
+
 describe('kept', () => {
   const parts: Part[] = [{ path: 'a/' }, { path: 'a/b', text: 'x'.repeat(5000) }, { path: 'c', text: '' }]
 
@@ -421,6 +444,9 @@ describe('instructions', () => {
   })
 })
 
+// vfs_cap_data of revision 2: cap_net_bind_service, permitted and effective
+const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex')
+
 describe('in a user namespace', () => {
   const parts: Part[] = [
     { path: 'dir/', uid: 0, mode: 0o1777 },
@@ -428,6 +454,7 @@ describe('in a user namespace', () => {
     { path: 'gone/' },
     { path: 'gone/x' },
     { path: 'setuid', mode: 0o4755, text: 'x', xattrs: { 'trusted.a': Buffer.from('b'), 'user.a': Buffer.from('b') } },
+    { path: 'capable', mode: 0o755, text: 'x', xattrs: { 'security.capability': CAPABILITY } },
   ]
 
   /** Runs rootless.ts with IDs mapped as told, root of the namespace being ourselves. */
@@ -457,8 +484,9 @@ describe('in a user namespace', () => {
   real('devices are left out and stay in the tree; all else is as for root', async () => {
     const { seen, items } = await rootless([...parts, { path: 'owned', uid: 33, gid: 65_534 }], ranges)
     const found = new Map(seen)
-    expect([...found.keys()]).toEqual(['dir', 'gone', 'gone/x', 'owned', 'setuid'])
+    expect([...found.keys()]).toEqual(['capable', 'dir', 'gone', 'gone/x', 'owned', 'setuid'])
     expect(found.get('owned')!.owner).toBe('33:65534')
+    expect(found.get('capable')!.xattrs).toBe(`security.capability=${CAPABILITY.toString('base64')}`)
     expect(found.get('setuid')).toMatchObject({ mode: 0o4755, xattrs: 'user.a=Yg==' })
     expect(items).toEqual(['entry dir 0:0', 'entry dir/new 1:2', 'entry gone 0:0', 'opaque gone :'])
     expect(statSync(join(folder, 'store/snapshots')).mode & 0o777).toBe(0o700)

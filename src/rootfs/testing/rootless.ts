@@ -35,7 +35,7 @@ async function work(home: string, bytes: Buffer) {
       lchownSync(join(root, 'dir/new'), 1, 2)
       rmSync(join(root, 'gone'), { recursive: true })
       mkdirSync(join(root, 'gone'))
-      chmodSync(join(root, 'setuid'), 0o4755)
+      for (const name of ['setuid', 'capable']) chmodSync(join(root, name), name === 'setuid' ? 0o4755 : 0o755)
       return before
     },
     true,
