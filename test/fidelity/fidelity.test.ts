@@ -13,11 +13,13 @@ import { config } from './cases/config.ts'
 import { contexts } from './cases/contexts.ts'
 import { copy } from './cases/copy.ts'
 import { epochs } from './cases/epochs.ts'
+import { expansion } from './cases/expansion.ts'
 import { flags } from './cases/flags.ts'
 import { ignore } from './cases/ignore.ts'
 import { language } from './cases/language.ts'
 import { named } from './cases/named.ts'
 import { platforms } from './cases/platforms.ts'
+import { refusals } from './cases/refusals.ts'
 import { remote } from './cases/remote.ts'
 import { packages, steps } from './cases/run.ts'
 import { stages } from './cases/stages.ts'
@@ -41,6 +43,8 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
   RUN: steps,
   'packages of a Debian': packages,
   language,
+  expansion,
+  refusals,
 }
 const ALL = Object.values(GROUPS).flat()
 /** Only the cases whose group or name contains this are built: for work on one of them. */
