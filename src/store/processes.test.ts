@@ -54,7 +54,8 @@ describe('several processes', () => {
     const end = Date.now() + 4000
     let kills = 0
     const life = async (lane: number): Promise<void> => {
-      for (let n = 0; Date.now() < end; n++) {
+      // on a busy machine few live long enough to do something
+      for (let n = 0; Date.now() < end || kills < 16 || promised.size < 31; n++) {
         const child = start(home, `w${lane}-${n}`, 'forever')
         const over = ended(child)
         setTimeout(() => child.kill('SIGKILL'), 60 + Math.random() * 400)
@@ -66,8 +67,6 @@ describe('several processes', () => {
       }
     }
     await Promise.all([life(1), life(2), life(3)])
-    expect(kills).toBeGreaterThan(15)
-    expect(promised.size).toBeGreaterThan(30)
     const { names } = readLayout(home)
     for (const [name, digest] of promised) expect(names.get(name)).toBe(digest)
     const store = openStore({ home })
