@@ -26,6 +26,8 @@ import { Tree } from '../layer/tree.ts'
 import type { LayerItem } from '../layer/write.ts'
 import type { Digest } from '../oci/digest.ts'
 import { openStore, type Store } from '../store/store.ts'
+import { closeFd, listXattrsAt, openDir } from '../sys/at.ts'
+import { writeXattr } from '../sys/ffi.ts'
 import { mount, unmount } from '../sys/mount.ts'
 import { removeTree } from '../sys/remove-tree.ts'
 import { upperChanges } from './changes.ts'
@@ -33,7 +35,7 @@ import { Snapshots } from './snapshots.ts'
 import { mounted, type Seen, seenIn, seenInTree } from './testing/roots.ts'
 import { type Part, tar } from './testing/tar.ts'
 
-const real = requirePeers('root', 'tar')
+const real = requirePeers('root', 'tar', 'python3')
 
 let folder: string
 let store: Store
@@ -116,7 +118,7 @@ describe('layers', () => {
       'first',
       `mkdir -p etc usr/bin var/lib/x "odd $(printf '\\377')"; echo root > etc/passwd; ln -s usr/bin bin
        echo suid > usr/bin/su; chown 0:5 usr/bin/su; chmod 6755 usr/bin/su; ln usr/bin/su usr/bin/su2
-       echo cap > usr/bin/ping; setcap cap_net_raw+ep usr/bin/ping 2>/dev/null || true; setfattr -n user.a -v b usr/bin/ping 2>/dev/null || true
+       echo cap > usr/bin/ping; python3 -c 'import os; os.setxattr("usr/bin/ping", "user.a", b"b"); os.setxattr("usr/bin/ping", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))'
        mkdir tmp; chmod 1777 tmp; chown 12:34 var/lib/x; chmod 750 var/lib/x; mknod null c 1 3; mknod disk b 259 300; mkfifo pipe
        echo x > "odd $(printf '\\377')/f"; chmod 000 "odd $(printf '\\377')/f"; touch -d @-5 old; touch -hd @1000 bin; seq 100000 > big; : > empty`,
     )
@@ -316,6 +318,24 @@ describe('a disk that is full', () => {
     })
 })
 
+/** acl(5) as the kernel stores it: version 2, then tag, rights and ID of the owner, user 5, the group, the mask, others. */
+const ACCESS_LIST = Buffer.concat([
+  Buffer.from([2, 0, 0, 0]),
+  ...[
+    [1, 7, -1],
+    [2, 7, 5],
+    [4, 5, -1],
+    [16, 7, -1],
+    [32, 5, -1],
+  ].map(([tag, rights, id]) => {
+    const entry = Buffer.alloc(8)
+    entry.writeUInt16LE(tag!, 0)
+    entry.writeUInt16LE(rights!, 2)
+    entry.writeInt32LE(id!, 4)
+    return entry
+  }),
+])
+
 describe('kept', () => {
   const parts: Part[] = [{ path: 'a/' }, { path: 'a/b', text: 'x'.repeat(5000) }, { path: 'c', text: '' }]
 
@@ -368,7 +388,7 @@ describe('kept', () => {
   real('nothing is inherited from the folders above', async () => {
     chownSync(store.root, -1, 77)
     chmodSync(store.root, 0o2700)
-    spawnSync('setfacl', ['-d', '-m', 'u:5:rwx', join(store.root, 'tmp')])
+    writeXattr(join(store.root, 'tmp'), 'system.posix_acl_default', ACCESS_LIST)
     for (const dir of [store.root, join(store.root, 'tmp')]) {
       chownSync(dir, -1, 77)
       chmodSync(dir, 0o2700)
@@ -376,6 +396,9 @@ describe('kept', () => {
     const { tree, lowers } = await hostile(parts)
     expect(seenIn(lowers[0]!)).toEqual(seenInTree(tree))
     expect(statSync(lowers[0]!)).toMatchObject({ gid: 0, mode: 0o40755 })
+    const fd = openDir(lowers[0]!)
+    for (const name of ['.', 'a', 'c']) expect(listXattrsAt(fd, name).filter(key => key.includes('acl'))).toEqual([])
+    closeFd(fd)
   })
 
   real('after a boot it is counted, and what a power failure cut is made again', async () => {
