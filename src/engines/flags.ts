@@ -1,9 +1,20 @@
+import { buildPlatform, formatPlatform, type Platform, samePlatform } from '../oci/platform.ts'
 import type { Cell } from './engine.ts'
 
-/** Flags that docker buildx and podman share: arguments, and what RUN steps are given. */
-export function sharedFlags({ source, steps, options }: Pick<Cell, 'source' | 'steps' | 'options'>): string[] {
+/**
+ * Flags that docker buildx and podman share: arguments, and what RUN steps are given. `own`: the platform of the engine's machine,
+ * which it would take for that of the build.
+ */
+export function sharedFlags(
+  { source, steps, options }: Pick<Cell, 'source' | 'steps' | 'options'>,
+  own: Platform | undefined,
+): string[] {
   const { fixed } = options.times
-  const args = { ...source.args, ...(fixed === undefined ? {} : { SOURCE_DATE_EPOCH: String(fixed) }) }
+  const args = {
+    ...(own === undefined || samePlatform(own, buildPlatform()) ? {} : buildArguments(buildPlatform())),
+    ...source.args,
+    ...(fixed === undefined ? {} : { SOURCE_DATE_EPOCH: String(fixed) }),
+  }
   return [
     ...Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
     ...(source.policy.network === 'default' ? [] : ['--network', source.policy.network]),
@@ -13,6 +24,16 @@ export function sharedFlags({ source, steps, options }: Pick<Cell, 'source' | 's
     ...[...steps.agents].flatMap(([id, paths]) => ['--ssh', `${id}=${paths.join(',')}`]),
     ...(steps.fresh === true ? ['--no-cache'] : []),
   ]
+}
+
+/** The platform that Dockerfiles know as that of the build is this machine's, wherever the engine works. */
+function buildArguments(platform: Platform): Record<string, string> {
+  return {
+    BUILDPLATFORM: formatPlatform(platform),
+    BUILDOS: platform.os,
+    BUILDARCH: platform.architecture,
+    BUILDVARIANT: platform.variant ?? '',
+  }
 }
 
 /** `--memory` and its like, by docker's names. */

@@ -96,7 +96,8 @@ export class Session implements AsyncDisposable {
     if (options.podman) {
       const podman = await startPodman()
       others.push(podman)
-      Object.assign(env, podman.env, { HOME: env['HOME'], DOCKER_HOST: await podman.serve() })
+      const registries = { CONTAINERS_REGISTRIES_CONF: join(containers, 'registries.conf') }
+      Object.assign(env, podman.env, registries, { HOME: env['HOME'], DOCKER_HOST: await podman.serve() })
       // Containers without a network: the machine may have none to give.
       const program = `#!/bin/sh\n[ "$1" = run ] && shift && set -- run --network none "$@"\nexec ${peerOrThrow('podman')} "$@"\n`
       writeFileSync(join(folder, 'bin/podman'), program, { mode: 0o755 })

@@ -62,7 +62,10 @@ async function findCommand(signal: AbortSignal): Promise<Omit<Buildx, 'builder'>
       const { code, stdout } = await runProgram(program, [...args, 'version'], { signal, timeout: ANSWER_WITHIN })
       if (program === 'docker') docker = true
       if (code !== 0) continue
-      const version = versionIn(stdout.toString())
+      const said = stdout.toString()
+      // Podman has a program of docker's name that knows the word buildx, and not what it means.
+      if (!said.includes('docker/buildx')) continue
+      const version = versionIn(said)
       if (version && isOlder(version, OLDEST))
         return {
           message: `buildx ${version.join('.')} is too old: ${OLDEST.join('.')} or newer is needed`,

@@ -149,7 +149,7 @@ class DockerEngine implements Engine {
       ...['build', '--progress', 'rawjson', '--platform', formatPlatform(cell.platform), '-f', workspace.dockerfile],
       ...(result === undefined ? ['-o', exporter(cell)] : ['--load', '-t', result]),
       ...contexts.flatMap(context => ['--build-context', context]),
-      ...buildFlags(cell, rewritten),
+      ...buildFlags(cell, rewritten, this.#buildx!.builder.nodes[0]?.platforms[0]),
       workspace.context,
     ]
     try {
@@ -213,11 +213,11 @@ function exporter({ options }: Cell): string {
   ].join(',')
 }
 
-function buildFlags(cell: Cell, { stages }: Rewritten): string[] {
+function buildFlags(cell: Cell, { stages }: Rewritten, own: Platform | undefined): string[] {
   const { source, steps } = cell
   const fresh = [...stages].filter(([, stage]) => steps.fresh !== true && isFresh(stage, steps)).map(([name]) => name)
   return [
-    ...sharedFlags(cell),
+    ...sharedFlags(cell, own),
     ...(source.target === undefined ? [] : ['--target', [...stages.keys()].at(-1)!]),
     ...[...steps.secrets.values()].flatMap(({ spec }) => ['--secret', spec]),
     ...source.policy.allow.flatMap(privilege => ['--allow', privilege]),

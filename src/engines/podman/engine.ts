@@ -102,7 +102,7 @@ class PodmanEngine implements Engine {
       ...['build', '--format', 'docker', '--pull=never', '--http-proxy=false', '-t', result],
       ...['--platform', formatPlatform(cell.platform), '-f', workspace.dockerfile],
       ...['--ignorefile', workspace.ignoreFile],
-      ...buildFlags(cell, stages),
+      ...buildFlags(cell, stages, podman.platform),
       workspace.context,
     ]
     try {
@@ -135,10 +135,10 @@ class PodmanEngine implements Engine {
   }
 }
 
-function buildFlags(cell: Cell, stages: Rewritten['stages']): string[] {
+function buildFlags(cell: Cell, stages: Rewritten['stages'], own: Platform): string[] {
   const { source, steps } = cell
   return [
-    ...sharedFlags(cell),
+    ...sharedFlags(cell, own),
     ...(source.target === undefined ? [] : ['--target', [...stages.keys()].at(-1)!]),
     // Without a type a variable of the secret's name would be taken for it.
     ...[...steps.secrets.values()].flatMap(({ spec }) => [
