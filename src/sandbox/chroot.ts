@@ -12,7 +12,7 @@ import type { Step } from './step.ts'
 /** Starts a step with nothing around it but chroot(2), capabilities and limits: for where no namespace can be made. */
 export function runInChroot(step: Step, prepared: Prepared, output: Output): Running {
   const program = launchProgram(chrootCalls(step, prepared), [])
-  const { child, ended } = withMemoryProgram(program.bytes, file => startWithPipes(file, [], {}, prepared.user, output))
+  const { child, ended } = withMemoryProgram(program.bytes, file => startWithPipes(file, [], {}, prepared, output))
   // What it leaves in the background keeps its pipes open.
   child.on('exit', () => endTree(child, ended))
   const end = ended.then(({ code, signal, reports }) => {

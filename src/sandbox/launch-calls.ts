@@ -11,7 +11,7 @@ import type { Step } from './step.ts'
 const [EPERM, ENOENT, EACCES, EBUSY, EEXIST, ENODEV, ENOTDIR, EINVAL, ELOOP] = [1, 2, 13, 16, 17, 19, 20, 22, 40]
 
 const ATTRIBUTES: Readonly<Record<string, number>> = { ro: 1, nosuid: 2, nodev: 4, noexec: 8 }
-const [AT_FDCWD, AT_RECURSIVE] = [-100, 0x8000]
+const [AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE] = [-100, 0x1000, 0x8000]
 const [O_PATH, O_CLOEXEC, O_WRONLY] = [0o10000000, 0o2000000, 1]
 const S_IFREG = 0o100000
 const COVERED = ['/proc', '/dev', '/sys']
@@ -26,9 +26,14 @@ const mount = (source: string, target: string, type: string, flags: number, data
 class Descriptors {
   readonly calls: Call[] = []
 
+  /** The number that the next one gets. */
+  get next(): number {
+    return FIRST_FD + this.calls.length
+  }
+
   open(path: string): string {
     this.calls.push(call('openat', AT_FDCWD, path, O_PATH | O_CLOEXEC, 0))
-    return `/proc/self/fd/${FIRST_FD + this.calls.length - 1}`
+    return `/proc/self/fd/${this.next - 1}`
   }
 }
 
@@ -118,13 +123,15 @@ export function stepCalls(step: Step, prepared: Prepared): Call[] {
     ...deviceCalls(devices, step, prepared),
     ...sys,
     ...binds.flatMap((bind, i) => [
-      ...placeCalls(bind, [...COVERED, ...binds.slice(0, i).map(({ target }) => target)]),
-      ...bindCalls(bind),
+      ...placeCalls(bind, [...COVERED, ...binds.slice(0, i).map(({ target }) => target)], files.next),
+      ...bindCalls(bind, files.next),
     ]),
     ...(step.insecure ? [] : hideCalls(nothing)),
-    call('fchdir', Number(oldRoot.split('/').at(-1))),
+    call('fchdir', descriptor(oldRoot)),
     call('umount2', '.', DETACH),
     call('chdir', '/'),
+    // WORKDIR and the command may be /proc/self/fd/4/…, and in the image may be links to it.
+    call('close_range', FIRST_FD, 2 ** 32 - 1, 0),
     call('sethostname', step.hostname, Buffer.byteLength(step.hostname)),
     ...rlimits(step, prepared.openFiles).map(limitCall),
     call('umask', 0o022),
@@ -175,29 +182,51 @@ function cgroupsCall(flags: number): Call {
   return { ...mount('cgroup', '/sys/fs/cgroup', 'cgroup2', flags), unless: [EPERM, ENOENT, EBUSY, ENODEV, EINVAL] }
 }
 
-/** Makes the place of a mount that lies in one made before it: what is there in the root is hidden by then. */
-function placeCalls({ target, source }: Bind, mounted: readonly string[]): Call[] {
+const descriptor = (path: string): number => Number(path.split('/').at(-1))
+
+/**
+ * Opens a path that the image, or a step that runs at the same time and shares a cache mount, may have put links into: not those of
+ * /proc/self/fd, which lead to this machine.
+ */
+function openInRoot(path: string): Call {
+  const RESOLVE_NO_MAGICLINKS = 2
+  const how = Buffer.alloc(24)
+  how.writeBigUInt64LE(BigInt(O_PATH | O_CLOEXEC))
+  how.writeBigUInt64LE(BigInt(RESOLVE_NO_MAGICLINKS), 16)
+  return call('openat2', AT_FDCWD, path, how, how.length)
+}
+
+/** Makes the place of a mount that lies in one made before it: what is there in the root is hidden by then. `free` is a descriptor. */
+function placeCalls({ target, source }: Bind, mounted: readonly string[], free: number): Call[] {
   const above = mounted.findLast(one => target.startsWith(`${one.replace(/\/$/, '')}/`))
   if (above === undefined) return []
   const names = target.slice(above.length).split('/').filter(Boolean)
-  return names.map((_, i) => {
-    const path = `${above}/${names.slice(0, i + 1).join('/')}`
+  return names.flatMap((name, i) => {
     const isFile = i === names.length - 1 && lstat(source)?.isDirectory() !== true
-    const made = isFile ? call('mknodat', AT_FDCWD, path, S_IFREG | 0o644, 0) : call('mkdirat', AT_FDCWD, path, 0o755)
-    return { ...made, unless: [EEXIST] }
+    const made = isFile ? call('mknodat', free, name, S_IFREG | 0o644, 0) : call('mkdirat', free, name, 0o755)
+    return [openInRoot([above, ...names.slice(0, i)].join('/')), { ...made, unless: [EEXIST] }, call('close', free)]
   })
 }
 
-function bindCalls({ target, file, options }: Bind & { readonly file: string }): Call[] {
-  return [mount(file, target, '', MS.BIND | MS.REC), ...attributeCalls(target, options)]
+/** What it allows is settled before it has a place. */
+function bindCalls({ target, file, options }: Bind & { readonly file: string }, free: number): Call[] {
+  const [OPEN_TREE_CLONE, FROM_EMPTY_PATH, TO_EMPTY_PATH] = [1, 4, 0x40]
+  return [
+    call('open_tree', descriptor(file), '', OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE),
+    ...attributeCalls('', options, free),
+    openInRoot(target),
+    call('move_mount', free, '', free + 1, '', FROM_EMPTY_PATH | TO_EMPTY_PATH),
+    call('close', free),
+    call('close', free + 1),
+  ]
 }
 
-function attributeCalls(target: string, options: readonly string[]): Call[] {
+function attributeCalls(target: string, options: readonly string[], directory = AT_FDCWD): Call[] {
   const set = options.reduce((sum, option) => sum | ATTRIBUTES[option]!, 0)
   if (set === 0) return []
   const attributes = Buffer.alloc(32)
   attributes.writeBigUInt64LE(BigInt(set))
-  return [call('mount_setattr', AT_FDCWD, target, AT_RECURSIVE, attributes, attributes.length)]
+  return [call('mount_setattr', directory, target, AT_RECURSIVE | AT_EMPTY_PATH, attributes, attributes.length)]
 }
 
 function hideCalls(nothing: string): Call[] {

@@ -14,7 +14,7 @@ import { SUB_ID_REMEDY } from './sub-ids.ts'
 /** Starts a step in namespaces of its own, without another program's help. */
 export function runInNamespaces(step: Step, prepared: Prepared, output: Output): Running {
   const program = launchProgram([...enterCalls(prepared), ...stepCalls(step, prepared)], waitForChild())
-  const { child, ended } = withMemoryProgram(program.bytes, file => startWithPipes(file, [], {}, prepared.user, output))
+  const { child, ended } = withMemoryProgram(program.bytes, file => startWithPipes(file, [], {}, prepared, output))
   const end = ended.then(({ reports }) => endOf(program.read(reports), step, prepared))
   return { end, kill: () => endTree(child, end) }
 }

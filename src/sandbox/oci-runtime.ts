@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
 import { type Output, startWithPipes } from './output.ts'
 import { endTree } from './processes.ts'
-import type { RuntimeSpec } from './spec.ts'
+import type { Prepared, RuntimeSpec } from './spec.ts'
 import type { StepEnd } from './step.ts'
 
 /** What starts steps: an OCI runtime, or we ourselves. */
@@ -22,7 +22,14 @@ export interface Running {
  * Starts the container of `spec`; its bundle and state lie in `place`, an empty directory in memory. No cgroup is made, so that
  * there is none to be left behind.
  */
-export function runContainer(runtime: Runtime, spec: RuntimeSpec, id: string, place: string, output: Output): Running {
+export function runContainer(
+  runtime: Runtime,
+  spec: RuntimeSpec,
+  prepared: Prepared,
+  id: string,
+  place: string,
+  output: Output,
+): Running {
   writeFileSync(`${place}/config.json`, JSON.stringify(spec), { mode: 0o600 })
   const log = `${place}/log.json`
   const cgroups = runtime.name === 'crun' ? '--cgroup-manager=disabled' : '--rootless=true'
@@ -30,7 +37,7 @@ export function runContainer(runtime: Runtime, spec: RuntimeSpec, id: string, pl
     runtime.path,
     [...['--root', `${place}/state`, '--log', log, '--log-format', 'json', cgroups], 'run', '--bundle', place, id],
     { PATH: process.env['PATH'] ?? '' },
-    spec.process.user,
+    prepared,
     output,
   )
   const end = ended.then(({ code, signal }) => endOf(runtime, code, signal, log))

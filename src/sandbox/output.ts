@@ -1,7 +1,8 @@
 import type { ChildProcess } from 'node:child_process'
-import { closeSync, fchownSync } from 'node:fs'
+import { closeSync, fchownSync, openSync } from 'node:fs'
 import { openPipe, readPipe } from '../sys/pipe.ts'
 import { start } from './processes.ts'
+import type { Prepared } from './spec.ts'
 
 /** Gets a step's output; a promise asks to be waited for. */
 export type Output = (stream: 'stdout' | 'stderr', bytes: Uint8Array) => Promise<void> | undefined
@@ -14,19 +15,21 @@ export interface Ended {
 }
 
 /**
- * Starts a program with pipes for output, which belong to `owner`: a step may open /dev/stdout, whoever its user is. `ended` settles
- * when the program has ended and nobody can write any more.
+ * Starts a program with pipes for output, which belong to the step's user: a step may open /dev/stdout, whoever its user is. Its
+ * input is the step's own /dev/null, whose mode it may change. `ended` settles when the program has ended and nobody can write any more.
  */
 export function startWithPipes(
   command: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
-  owner: { readonly uid: number; readonly gid: number },
+  { user, devices }: Pick<Prepared, 'user' | 'devices'>,
   output: Output,
 ): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
   const [stdout, stderr, reports] = [openPipe(), openPipe(), openPipe()]
-  for (const { write } of [stdout, stderr]) give(write, owner)
-  const child = start(command, args, { stdio: ['ignore', stdout.write, stderr.write, reports.write], env, cwd: '/' })
+  for (const { write } of [stdout, stderr]) give(write, user)
+  const nothing = openSync(`${devices}/null`, 'r')
+  const child = start(command, args, { stdio: [nothing, stdout.write, stderr.write, reports.write], env, cwd: '/' })
+  closeSync(nothing)
   for (const { write } of [stdout, stderr, reports]) closeSync(write)
   const said: Uint8Array[] = []
   const exited = new Promise<Omit<Ended, 'reports'>>((resolve, reject) => {

@@ -59,7 +59,7 @@ function start(step: Step, prepared: Prepared, { runtime, output }: Means, place
   if (runtime.name === 'namespaces') return runInNamespaces(step, prepared, output)
   if (runtime.name === 'chroot') return runInChroot(step, prepared, output)
   const spec = runtimeSpec(step, prepared, mountDevices(`${place}/dev`, prepared.devices, undo))
-  return runContainer(runtime, spec, step.id, place, output)
+  return runContainer(runtime, spec, prepared, step.id, place, output)
 }
 
 /** A /dev for a runtime that shall not make device nodes. */

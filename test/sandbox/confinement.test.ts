@@ -1,6 +1,15 @@
 import { afterAll, beforeAll, describe, expect } from 'bun:test'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { type Call, launchProgram } from '../../src/sandbox/launch-program.ts'
@@ -66,7 +75,7 @@ for (const runtime of ['namespaces', 'runc'] as const)
         ['null', 'zero', 'full', 'tty'].map(name => statSync(`/dev/${name}`)).map(({ mode, uid }) => [mode, uid])
       const before = modes()
       const { exitCode } = await shop.run(
-        'cd /dev && chmod 600 null zero && chown 1000 full tty && chmod 600 /proc/kcore; echo ok > /dev/null && touch /ok',
+        'cd /dev && chmod 600 null zero && chown 1000 full tty && chmod 600 /proc/kcore; chmod 600 /proc/self/fd/0; echo ok > /dev/null && touch /ok',
       )
       expect([exitCode, modes()]).toEqual([0, before])
     })
@@ -83,6 +92,31 @@ for (const runtime of ['namespaces', 'runc'] as const)
       ])
       expect(failed).toEqual({ mkdirat: 'ENOENT' })
       expect(readdirSync(join(shop.folder, 'outside'))).toEqual([])
+    })
+
+    step('what is open while a step is started leads nowhere', async () => {
+      const [outside, cache] = [join(shop.folder, `open-${runtime}`), join(shop.folder, `links-${runtime}`)]
+      for (const path of [outside, cache]) mkdirSync(path)
+      copyFileSync(join(shop.base, 'bin/busybox'), join(outside, 'busybox'))
+      const secret = { kind: 'bytes', bytes: Buffer.from('x'), mode: 0o400, uid: 0, gid: 0 } as const
+      for (const fd of Array.from({ length: 12 }, (_, i) => i + 3)) {
+        const there = `/proc/self/fd/${fd}${outside}`
+        const image = join(cache, `image-${fd}`)
+        mkdirSync(image)
+        symlinkSync(there, join(image, 'work'))
+        symlinkSync(there, join(cache, `${fd}`))
+        const shared = { kind: 'directory', source: cache, target: '/cache', readOnly: false } as const
+        for (const [command, more] of [
+          ['touch reached', { cwd: there }],
+          ['touch reached', { cwd: '/work', lowers: [shop.base, image] }],
+          [[`${there}/busybox`, 'true'], {}],
+          ['true', { mounts: [shared, { ...secret, target: `/cache/${fd}/deep/secret` }] }],
+        ] as const) {
+          const ended = await shop.run(command, more).catch((error: Error) => error)
+          if (Array.isArray(command)) expect(ended).not.toMatchObject({ exitCode: 0 })
+          expect(readdirSync(outside)).toEqual(['busybox'])
+        }
+      }
     })
 
     step('device nodes open nothing, wherever they are made', async () => {
