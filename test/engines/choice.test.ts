@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FaultyRegistry } from '../../src/registry/faulty/start.ts'
+import { push } from '../fidelity/push.ts'
 import { type Ended, resultOf, type Sandbox, states } from '../run/command.ts'
 import { engineSandbox } from './setup.ts'
 
@@ -16,10 +17,13 @@ beforeAll(async () => {
   const setup = await engineSandbox('choice')
   sandbox = setup.sandbox
   registry = setup.registry
+  const [os, architecture] = PLATFORM.split('/') as [string, string]
+  const entries = [{ path: 'Files', type: 'dir', mode: 0o755 }] as const
+  await push(registry.address, 'library/winbase:1', [{ platform: { os, architecture }, layers: [{ entries }] }])
   project = sandbox.project('project', {
-    'src/plain/Dockerfile': 'FROM scratch\nCOPY Dockerfile /\n',
+    'src/plain/Dockerfile': 'FROM winbase:1\nCOPY Dockerfile /\n',
     // A step that nothing on a Linux machine runs natively.
-    'src/tool/Dockerfile': 'FROM scratch\nRUN make\nCOPY Dockerfile /\n',
+    'src/tool/Dockerfile': 'FROM winbase:1\nRUN make\nCOPY Dockerfile /\n',
     'archimage.yaml': 'platforms: [windows/amd64]\n',
   })
 })

@@ -149,4 +149,17 @@ describe('what a builder lacks', () => {
     expect(await lacks(of('v0.33.1'), { limits: { memory: 1 } })).toBe('buildx 0.34 has no --resource')
     expect(await lacks(of('v0.0.0+unknown'), { shmSize: 1 })).toBeUndefined()
   })
+
+  test('layers of windows that BuildKit would write wrongly', async () => {
+    const command = ['docker', 'buildx'] as const
+    const windows = async (dockerfile: string) =>
+      buildxLacks(
+        await cellOf(dockerfile, { platform: 'windows/amd64' }),
+        { command, builder: parseInspect(REMOTE) },
+        true,
+      )
+    expect((await windows('FROM scratch AS a\nFROM a\nCOPY f /f\n'))?.message).toContain('Windows cannot use')
+    expect((await windows('FROM nanoserver\nCOPY --link f /f\n'))?.message).toContain('Windows cannot use')
+    expect(await windows('FROM scratch AS a\nFROM nanoserver\nCOPY --from=a f /f\n')).toBeUndefined()
+  })
 })

@@ -29,8 +29,17 @@ export function buildxFailure(
     })
   return new ArchimageError('CELL_FAILED', `docker could not build this: ${message}`, {
     ...(line === undefined ? {} : { place: { file, line: Number(line) } }),
-    ...(/no space left/i.test(message) ? { hint: 'free some space in the builder: docker buildx prune' } : {}),
+    ...hintFor(message),
   })
+}
+
+function hintFor(message: string): { readonly hint?: string } {
+  const [, privilege] = /granting entitlement (\S+) is not allowed/.exec(message) ?? []
+  if (privilege !== undefined)
+    return {
+      hint: `the builder has to allow it too: docker buildx create --use --buildkitd-flags '--allow-insecure-entitlement ${privilege}'`,
+    }
+  return /no space left/i.test(message) ? { hint: 'free some space in the builder: docker buildx prune' } : {}
 }
 
 /** `ERROR: failed to build: failed to solve: …` is the last thing that buildx says. */

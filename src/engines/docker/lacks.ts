@@ -19,6 +19,11 @@ const NEWER = 'choose a newer builder: docker buildx create --use'
 
 /** What this builder cannot do that a cell needs. `classic`: images go in and out by `docker load` and `docker save`. */
 export function buildxLacks(cell: Cell, { builder, version }: Buildx, classic: boolean): Problem | undefined {
+  if (cell.platform.os === 'windows' && losesFiles(cell))
+    return {
+      message: 'BuildKit writes layers that Windows cannot use, upon scratch and with --link',
+      hint: 'the native engine writes them right: leave --engine out',
+    }
   for (const node of builder.nodes) {
     const buildkit = versionIn(node.version)
     if (!buildkit) continue
@@ -33,6 +38,14 @@ export function buildxLacks(cell: Cell, { builder, version }: Buildx, classic: b
       hint: `install buildx ${RESOURCES.join('.')} or newer`,
     }
   return undefined
+}
+
+/** Layers of windows have their files below Files/; BuildKit on Linux knows a windows layer by the one that it stands on. */
+function losesFiles({ lowered }: Cell): boolean {
+  for (let stage = lowered.target; ; stage = lowered.stages.get(stage.base.stage)!) {
+    if (stage.ops.some(op => op.kind === 'copy' && op.link)) return true
+    if (stage.base.kind !== 'stage') return stage.base.kind === 'scratch'
+  }
 }
 
 /** `[0, 33]`; undefined for builds that do not say (`v0.0.0+unknown`). */

@@ -150,6 +150,8 @@ describe('why a build ended', () => {
       code: 'CELL_FAILED',
       hint: expect.stringContaining('prune'),
     })
+    const refused = ['ERROR: granting entitlement network.host is not allowed by build daemon configuration']
+    expect(buildxFailure(cell, undefined, refused).hint).toContain('--allow-insecure-entitlement network.host')
     expect(buildxFailure(cell, undefined, []).message).toContain('without saying why')
   })
 })
