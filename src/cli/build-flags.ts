@@ -7,11 +7,6 @@ import { addStepFlags } from './step-flags.ts'
 /** Flags of docker buildx build that archimage refuses, each with the reason (DESIGN §5: never "unknown option"). */
 const REFUSED: readonly (readonly [flags: string, reason: string])[] = [
   ['--builder <name>', 'archimage has no builder instances: it builds in its own process'],
-  [
-    '--cache-from <value>',
-    'there is no cache to import: layers are found by their content in the store and in the registry',
-  ],
-  ['--cache-to <value>', 'there is no cache to export: an image that was pushed is found again by its content'],
   ['--cgroup-parent <cgroup>', 'limits are set for each RUN step by itself: --resource'],
   ['--policy <value>', 'policies are not supported'],
   ['-D, --debug', 'use --progress plain to see every step'],
@@ -45,6 +40,12 @@ export function addBuildFlags(program: Command): Command {
     .option('--metadata-file <file>', 'write digests as JSON')
     .option('--iidfile <file>', 'write the digest of the image')
     .option('--no-cache', 'build although nothing changed')
+    .addOption(
+      list('--cache-to <spec>', 'RUN steps for other machines: type=registry,ref=NAME[,mode=max], type=local,dest=DIR'),
+    )
+    .addOption(
+      list('--cache-from <spec>', 'take over RUN steps of other machines: type=registry,ref=NAME, type=local,src=DIR'),
+    )
     .addOption(list('--no-cache-filter <stages>', 'run the steps of these stages again'))
     .option('--force', 'the same as --no-cache')
     .option('--pull', 'look every base up in its registry, never take the last known one')

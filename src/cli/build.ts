@@ -84,7 +84,8 @@ export async function buildProject(
   const settings = settingsOf(pushing, outputs.choice, directory, dockerfiles)
   const byDigest = outputs.list.some(output => output.pushByDigest)
   const request = requestOf(project, services, platforms, pushing, settings)
-  const more = { ...(byDigest ? { byDigest } : {}), ...(entered ? { noSteps: entered } : {}) }
+  const caches = { ...outputs.caches, single: false }
+  const more = { caches, ...(byDigest ? { byDigest } : {}), ...(entered ? { noSteps: entered } : {}) }
   return execute({ ...request, ...more }, pushing, outputs, signal, project.root)
 }
 
@@ -121,6 +122,7 @@ async function buildPath(
       archNames: (_, platform) => archNamesOf(names, platform, pushing),
       ...(byDigest ? { byDigest } : {}),
       ...(entered ? { noSteps: entered } : {}),
+      caches: { ...outputs.caches, single: true },
       indexAnnotations,
     },
     pushing,

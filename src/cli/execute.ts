@@ -5,6 +5,7 @@ import type { Output } from '../outputs/parse.ts'
 import type { OutputImage } from '../outputs/write.ts'
 import { startReport } from '../report/report.ts'
 import type { ReportMode } from '../report/reporter.ts'
+import { type CachePlace, type CacheTarget, parseCacheFrom, parseCacheTo } from '../run/cache-options.ts'
 import { type RunOutcome, type RunRequest, run } from '../run/run.ts'
 import { terminal } from '../sys/terminal.ts'
 import { open, print, say } from './command.ts'
@@ -15,6 +16,8 @@ export interface Outputs {
   readonly choice: OutputChoice
   /** What relative destinations are relative to. */
   readonly directory: string
+  /** `--cache-to` and `--cache-from`. */
+  readonly caches: { readonly to: readonly CacheTarget[]; readonly from: readonly CachePlace[] }
   /** `--load`, or `-o type=docker` without a destination. */
   readonly load: boolean
 }
@@ -25,6 +28,10 @@ export async function readOutputs(options: Options, directory: string): Promise<
   const { parseOutput } = given.length > 0 ? await import('../outputs/parse.ts') : { parseOutput: undefined }
   const list = parseOutput ? given.map(parseOutput) : []
   const compression = list.find(output => output.compression !== undefined)?.compression
+  const caches = {
+    to: strings(options['cacheTo']).map(text => parseCacheTo(text, directory)),
+    from: strings(options['cacheFrom']).map(text => parseCacheFrom(text, directory)),
+  }
   const level = list.find(output => output.compressionLevel !== undefined)?.compressionLevel
   return {
     list,
@@ -35,11 +42,17 @@ export async function readOutputs(options: Options, directory: string): Promise<
         manifest: Object.assign({}, ...list.map(output => output.annotations.manifest)),
         index: Object.assign({}, ...list.map(output => output.annotations.index)),
       },
-      exclude: [...list.map(output => output.dest), options['iidfile'], options['metadataFile']].flatMap(file =>
-        typeof file === 'string' && file !== '-' ? [resolve(directory, file)] : [],
-      ),
+      exclude: [
+        ...[...list.map(output => output.dest), options['iidfile'], options['metadataFile']].flatMap(file =>
+          typeof file === 'string' && file !== '-' ? [resolve(directory, file)] : [],
+        ),
+        ...[...caches.to.map(to => to.place), ...caches.from].flatMap(place =>
+          place.kind === 'local' ? [place.folder] : [],
+        ),
+      ],
     },
     directory,
+    caches,
     load: options['load'] === true || list.some(output => output.type === 'docker' && output.dest === undefined),
   }
 }

@@ -9,6 +9,7 @@ import type { StepPolicy } from '../plan/run-op.ts'
 import type { Service } from '../project/project.ts'
 import type { Emit } from '../run/events.ts'
 import type { Store } from '../store/store.ts'
+import type { CachedStep, ImportedStep } from './cached-steps.ts'
 import type { TimePolicy } from './native/times.ts'
 import type { StepSettings } from './steps.ts'
 
@@ -58,6 +59,12 @@ export interface Cell {
   readonly proxies: readonly string[]
 }
 
+/** The steps of one image for a cache: those of its own stages, and of the stages that they take files from. */
+export interface ExportedSteps {
+  readonly own: readonly CachedStep[]
+  readonly others: readonly CachedStep[]
+}
+
 /** What a build may use of the run that it is part of. */
 export interface BuildTools {
   readonly store: Store
@@ -67,6 +74,10 @@ export interface BuildTools {
   readonly fetch: (descriptor: Descriptor) => Promise<void>
   /** As many RUN steps at a time. */
   readonly jobs: number
+  /** Finds what a step left on another machine, by its key (`--cache-from`). */
+  readonly imported?: (key: string) => Promise<ImportedStep | undefined>
+  /** Gets the RUN steps of the image once it is built (`--cache-to`): with `max` those of all its stages. */
+  readonly exported?: { readonly mode: 'min' | 'max'; readonly take: (steps: ExportedSteps) => void }
 }
 
 export interface Problem {

@@ -184,6 +184,8 @@ export function sorted(map: Readonly<Record<string, string>>): Record<string, st
 /** Writes an image manifest: field order of the spec, no white space. */
 export function encodeImageManifest(input: {
   readonly docker: boolean
+  /** What it is, where it is no image that runs. */
+  readonly artifactType?: string
   readonly config: Descriptor
   readonly layers: readonly Descriptor[]
   readonly annotations?: Readonly<Record<string, string>>
@@ -192,6 +194,7 @@ export function encodeImageManifest(input: {
   const raw = encodeJson({
     schemaVersion: 2,
     mediaType,
+    ...(input.artifactType === undefined ? {} : { artifactType: input.artifactType }),
     config: descriptorJson(input.config),
     layers: input.layers.map(descriptorJson),
     ...(input.annotations && Object.keys(input.annotations).length > 0

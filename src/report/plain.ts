@@ -44,7 +44,8 @@ export class PlainLines {
       }
       case 'cell-step': {
         this.#steps.set(cellKey(event.cell), event)
-        const cached = event.cached ? ' (cached)' : event.emulated ? ' (emulated)' : ''
+        const from = event.from === undefined ? '' : `, from the cache ${sanitize(event.from)}`
+        const cached = event.cached ? ` (cached${from})` : event.emulated ? ' (emulated)' : ''
         const step = `[${event.number}/${event.total}] ${sanitize(event.step)}${cached}`
         return [...this.#rest(event.cell), this.#of(event.cell, step)]
       }

@@ -56,6 +56,8 @@ export type RunEvent =
       /** A RUN step that runs now, or waits for its turn: `step-ended` tells when it is over. */
       readonly runs?: boolean
       readonly emulated?: boolean
+      /** The cache of other machines that it was taken from. */
+      readonly from?: string
     }
   /** A RUN step of a cell is over: it ran now, or what it left was known (then `seconds` is how long it took when it ran). */
   | ({ readonly type: 'step-ended'; readonly cell: CellName; readonly number: number } & StepFacts)
@@ -134,6 +136,8 @@ export interface StepFacts {
   readonly cached: boolean
   /** It ran for another cell of this run that needs the same step. */
   readonly shared: boolean
+  /** The cache of other machines that it was taken from now. */
+  readonly from?: string
 }
 
 /** One cell in the result file. */

@@ -41,6 +41,12 @@ export class Layout {
     })
   }
 
+  /** What a name in index.json leads to; undefined when there is no such name. Throws CONTEXT_INVALID. */
+  find(name: string): Manifest | undefined {
+    const found = this.index().manifests.find(one => NAMES.some(key => one.annotations?.[key] === name))
+    return found && this.manifest(found)
+  }
+
   /** Makes sure that the store has a blob. Throws NOT_FOUND, DIGEST_MISMATCH. */
   bring({ digest, size }: Pick<Descriptor, 'digest'> & { readonly size?: number }): void {
     const { store } = this

@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os'
 import { Engines, engineLoader } from '../engines/choose.ts'
-import type { Problem } from '../engines/engine.ts'
+import type { BuildTools, Cell, ExportedSteps, Problem } from '../engines/engine.ts'
 import type { EngineName } from '../engines/names.ts'
 import type { NativeOptions } from '../engines/native/engine.ts'
+import { runOps } from '../engines/runs.ts'
 import { Slots } from '../engines/slots.ts'
 import { CODES, type ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
@@ -12,13 +13,16 @@ import { describe, type ImageIndex, type ImageManifest } from '../oci/manifest.t
 import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '../oci/platform.ts'
 import { formatReference, type Reference } from '../oci/reference.ts'
 import { buildGraph, cellId, type Graph, type PlannedCell } from '../plan/graph.ts'
-import { type CellKey, engineKey, whatChanged } from '../plan/key.ts'
+import { type CellKey, engineKey, FORMAT, whatChanged } from '../plan/key.ts'
 import type { Project, Service } from '../project/project.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { storeTransport } from '../transports/store.ts'
 import { verifyImage } from '../verify/verify.ts'
 import { type BlobFetcher, withSources } from './blobs.ts'
+import { CacheImports } from './cache-import.ts'
+import type { CachePlace, CacheTarget } from './cache-options.ts'
+import { type CacheName, cacheName } from './cache-places.ts'
 import type {
   CellResult,
   CellState,
@@ -61,6 +65,15 @@ export interface RunRequest {
   /** Do not push any name, only content by digest (`push-by-digest`). */
   readonly byDigest?: boolean
   readonly indexAnnotations: Readonly<Record<string, string>>
+  /** Where RUN steps of other machines are found, and where those of this run go. */
+  readonly caches?: Caches
+}
+
+export interface Caches {
+  readonly from: readonly CachePlace[]
+  readonly to: readonly CacheTarget[]
+  /** One image is built, and its name is no part of those of its caches. */
+  readonly single: boolean
 }
 
 export interface RunTools {
@@ -115,6 +128,10 @@ class Run {
   /** By cell: its RUN steps that ended. */
   private readonly steps = new Map<string, StepFacts[]>()
   private sandbox: SandboxSummary | undefined
+  private readonly imports: CacheImports
+  /** By cell: its RUN steps, for caches. */
+  private readonly exports = new Map<string, ExportedSteps>()
+  private readonly cacheErrors: ArchimageError[] = []
   private readonly jobs: number
   private over = false
 
@@ -138,6 +155,7 @@ class Run {
     const { preparation, blobs } = openPreparation(request, { ...tools, emit, signal: this.signal })
     this.preparation = preparation
     this.blobs = blobs
+    this.imports = new CacheImports({ ...this.tools, blobs, signal: this.signal })
   }
 
   /** What the result says of RUN steps. */
@@ -169,6 +187,7 @@ class Run {
     await untilStopped(this.engines.close(), tools.signal)
     for (const message of this.findings.warnings()) tools.emit({ type: 'warning', message })
     this.preparation.save()
+    await untilStopped(this.exportCaches(graph), tools.signal)
     const images = tools.signal.aborted ? [] : this.assemble()
     const services = await this.finish(images)
     this.over = true
@@ -272,6 +291,7 @@ class Run {
       const { keyed, engine } = known
       this.chosen.set(cell.id, { engine, emulated: false })
       recordLast(root, cell.id, keyed, store)
+      if (this.exporting(prepared)) await this.steppedThrough(prepared, engine)
       const reason = last === undefined || last.key === keyed.key ? 'nothing changed' : 'the same as an earlier build'
       return this.right(cell, 'unchanged', reason, known.record, known.manifest, start, fallback)
     }
@@ -279,17 +299,72 @@ class Run {
     const by = { engine: engine.name, emulated }
     this.chosen.set(cell.id, by)
     this.tools.emit({ type: 'cell-engine', cell: cellName(cell), ...by, ...(why === undefined ? {} : { why }) })
-    const manifest = await engine.build(prepared.cell, {
-      store,
-      emit: this.tools.emit,
-      signal: this.signal,
-      fetch: descriptor => this.blobs.ensure(descriptor, this.signal),
-      jobs: this.jobs,
-    })
+    if (engine.name !== 'native' && this.exporting(prepared)) this.notExported(prepared, engine.name)
+    const manifest = await engine.build(prepared.cell, this.buildTools(prepared))
     const keyed = engineKey(prepared, engine.name)
     const record = recordImage(keyed.key, manifest, store)
     recordLast(root, cell.id, keyed, store)
     return this.right(cell, 'built', whyBuilt(force, last, keyed), record, manifest, start, fallback)
+  }
+
+  private buildTools({ cell }: Prepared): BuildTools {
+    const { caches } = this.request
+    const [id, names] = [cellId(cell.service.name, cell.platform), this.cacheNames(cell, caches?.from ?? [])]
+    const mode = caches?.to.some(target => target.mode === 'max') ? 'max' : 'min'
+    return {
+      store: this.tools.store,
+      emit: this.tools.emit,
+      signal: this.signal,
+      fetch: descriptor => this.blobs.ensure(descriptor, this.signal),
+      jobs: this.jobs,
+      ...(names.length > 0 ? { imported: key => this.imports.find(key, names) } : {}),
+      ...(caches?.to.length ? { exported: { mode, take: steps => this.exports.set(id, steps) } } : {}),
+    }
+  }
+
+  private cacheNames({ service, platform }: Pick<Cell, 'service' | 'platform'>, places: readonly CachePlace[]) {
+    const name = this.request.caches?.single ? undefined : service.name
+    return places.map((place): CacheName => cacheName(place, name, platform))
+  }
+
+  private exporting({ cell }: Prepared): boolean {
+    return (this.request.caches?.to.length ?? 0) > 0 && runOps(cell).length > 0
+  }
+
+  /** The steps of an image that need not be built, for caches; what is not known of them any more runs again. */
+  private async steppedThrough(prepared: Prepared, engine: string): Promise<void> {
+    if (engine !== 'native') return this.notExported(prepared, engine)
+    const choice = await this.engines.choose(prepared.cell, ['native'])
+    await choice.engine.build(prepared.cell, this.buildTools(prepared))
+  }
+
+  private notExported({ cell }: Prepared, engine: string): void {
+    const name = { service: cell.service.name, platform: formatPlatform(cell.platform) }
+    this.tools.emit({ type: 'warning', cell: name, message: `--cache-to: steps that ${engine} ran are in no cache` })
+  }
+
+  /** Each cell has its own cache: what one failed to build takes nothing from the others. */
+  private async exportCaches(graph: Graph): Promise<void> {
+    const targets = this.request.caches?.to ?? []
+    if (targets.length === 0 || this.exports.size === 0) return
+    const { exportCache } = await import('./cache-export.ts')
+    const { compression, level } = this.request.settings
+    const written = { format: FORMAT, compression, ...(level === undefined ? {} : { level }) }
+    const tools = { ...this.tools, blobs: this.blobs }
+    const cells = graph.cells.filter(({ id }) => this.exports.has(id))
+    const write = async (cell: PlannedCell, { place, mode, ignoreError }: CacheTarget): Promise<void> => {
+      const [name] = this.cacheNames(cell, [place])
+      const { own, others } = this.exports.get(cell.id)!
+      try {
+        await exportCache(name!, { written, steps: mode === 'max' ? [...own, ...others] : own }, tools)
+      } catch (error) {
+        if (tools.signal.aborted) return
+        if (!isArchimageError(error)) throw error
+        this.tools.emit({ type: 'warning', message: `the cache ${name!.text} was not written: ${error.message}` })
+        if (!ignoreError) this.cacheErrors.push(error)
+      }
+    }
+    await Promise.all(targets.flatMap(to => cells.map(cell => write(cell, to))))
   }
 
   private right(
@@ -483,7 +558,7 @@ class Run {
       if (cell.failure) exits.push(CODES[cell.failure.code as ErrorCode].exit)
       else if (cell.state !== 'built' && cell.state !== 'unchanged') exits.push(1)
     }
-    for (const error of this.serviceErrors.values()) exits.push(error.exit)
+    for (const error of [...this.serviceErrors.values(), ...this.cacheErrors]) exits.push(error.exit)
     for (const service of services) if (service.verified.some(check => !check.ok)) exits.push(1)
     if (this.tools.signal.aborted) exits.push(130)
     const exitCode = gravest(exits)

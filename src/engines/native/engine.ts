@@ -16,7 +16,8 @@ import { treeSource } from '../../plan/source-tree.ts'
 import { findSources, type SourceMatch } from '../../plan/sources.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import { type Memory, measuredAbility } from '../ability.ts'
-import type { BuildTools, Cell, Engine, Problem } from '../engine.ts'
+import type { CachedStep } from '../cached-steps.ts'
+import type { BuildTools, Cell, Engine, ExportedSteps, Problem } from '../engine.ts'
 import { type ImageLayer, putImage } from '../image.ts'
 import { runOps } from '../runs.ts'
 import { isFresh } from '../steps.ts'
@@ -24,6 +25,7 @@ import { type ArchiveEntry, archiveEntries } from './archive.ts'
 import { imageTree } from './base.ts'
 import { Change } from './change.ts'
 import { applyCopy } from './copy.ts'
+import { exportSteps } from './exported-steps.ts'
 import { layerContent } from './layer-content.ts'
 import { layerBlob, type WrittenLayer } from './layers.ts'
 import { type Owner, resolveOwner } from './owner.ts'
@@ -39,8 +41,9 @@ interface StageChange {
   readonly op: Op
   /** Parents first. */
   readonly items: readonly LayerItem[]
-  /** What the step left, if it is one. */
+  /** What the step left, if it is one, and its key. */
   readonly result?: StepResult
+  readonly key?: string
   /** The root that the instruction found. */
   readonly below: Root
 }
@@ -122,7 +125,24 @@ class NativeBuild {
     if (this.runs) this.startStages()
     const layers = await this.layersOf(lowered.target)
     const history = withHistoryFor(lowered.target.config.history ?? [], layers.length)
-    return putImage({ ...lowered.target.config, history }, layers, cell.options, tools.store)
+    const manifest = putImage({ ...lowered.target.config, history }, layers, cell.options, tools.store)
+    if (this.runs && tools.exported) tools.exported.take(await this.exported(tools.exported.mode))
+    return manifest
+  }
+
+  /** What other machines can take over of this build. */
+  private async exported(mode: 'min' | 'max'): Promise<ExportedSteps> {
+    const { own = [], others = [] } = Object.groupBy(this.cell.lowered.stages.values(), stage =>
+      this.isOfTarget(stage) ? 'own' : 'others',
+    )
+    const of = async (stages: readonly LoweredStage[]): Promise<readonly CachedStep[]> => {
+      const all = await Promise.all(stages.map(stage => this.stage(stage.index)))
+      const steps = all.flatMap(({ changes }) =>
+        changes.flatMap(({ op, key, result }) => (key && result ? [{ label: op.label, key, result }] : [])),
+      )
+      return exportSteps(steps, this.cell, this.content, this.tools)
+    }
+    return { own: await of(own), others: mode === 'max' ? await of(others) : [] }
   }
 
   /** The failure that stopped the other stages, which only say that they were stopped. */
@@ -185,10 +205,10 @@ class NativeBuild {
         const below = root
         if (op.kind === 'run') {
           const before = tree.fork()
-          const result = await this.run(op, stage, root, before)
+          const { result, key } = await this.run(op, stage, root, before)
           applyItems(tree, result.items)
           if (result.id !== undefined) root = { kind: 'step', below, result, before }
-          changes.push({ op, items: result.items, result, below })
+          changes.push({ op, items: result.items, result, key, below })
         } else {
           const change = new Change(tree)
           if (op.kind === 'copy') await this.copy(change, op, `${stage.index}.${i}`)
@@ -208,11 +228,12 @@ class NativeBuild {
   }
 
   /** Tells that an instruction has its turn; gives its number. */
-  private begun(op: Op, cached: boolean, emulated = false): number {
+  private begun(op: Op, cached: boolean, emulated = false, from?: string): number {
     const number = ++this.step
     this.tools.emit({
       ...{ type: 'cell-step', cell: this.name, step: op.label, number, total: this.total, line: op.line, cached },
       ...(op.kind === 'run' && !cached ? { runs: true, emulated } : {}),
+      ...(from === undefined ? {} : { from }),
     })
     return number
   }
@@ -235,7 +256,12 @@ class NativeBuild {
     }
   }
 
-  private async run(op: RunOp, stage: LoweredStage, root: Root, tree: Tree): Promise<StepResult> {
+  private async run(
+    op: RunOp,
+    stage: LoweredStage,
+    root: Root,
+    tree: Tree,
+  ): Promise<{ readonly key: string; readonly result: StepResult }> {
     const { steps } = this
     const { emit } = this.tools
     const sources = await Promise.all(op.mounts.map(mount => this.mountSource(mount)))
@@ -245,16 +271,19 @@ class NativeBuild {
       emulated: !samePlatform(stage.platform, buildPlatform()),
     }
     const key = steps.key(asked)
-    const known = asked.fresh ? undefined : steps.recall(key)
-    const number = this.begun(op, known !== undefined, asked.emulated)
+    const here = asked.fresh ? undefined : steps.recall(key)
+    const found = here || asked.fresh ? undefined : await this.tools.imported?.(key)
+    const known = here ?? (found && (await steps.take(key, found)))
+    const from = known && found ? { from: found.from } : {}
+    const number = this.begun(op, known !== undefined, asked.emulated, from.from)
     const ended = { type: 'step-ended', cell: this.name, number, line: op.line, step: op.label } as const
     if (known) {
-      emit({ ...ended, seconds: known.seconds, emulated: known.emulated, cached: true, shared: false })
-      return known
+      emit({ ...ended, seconds: known.seconds, emulated: known.emulated, cached: true, shared: false, ...from })
+      return { key, result: known }
     }
     const { value, first } = await steps.run(key, { ...asked, number }, this.signal)
     emit({ ...ended, seconds: value.seconds, emulated: value.emulated, cached: false, shared: !first })
-    return value
+    return { key, result: value }
   }
 
   /** What a mount shows, for those that show files. */

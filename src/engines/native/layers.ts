@@ -30,12 +30,8 @@ interface LayerInput {
 export async function layerBlob(input: LayerInput, tools: BuildTools): Promise<WrittenLayer> {
   const { items, cell } = input
   const { store } = tools
-  const { docker, compression, level } = cell.options
-  const windows = cell.platform.os === 'windows'
-  const hash = createHash('sha256').update(`layer ${FORMAT} ${compression} ${level ?? ''} ${windows}\n`)
-  for (const { path, kind = 'entry', entry } of items)
-    hash.update(entry === undefined ? JSON.stringify([path, kind]) : entryText(path, entry, true)).update('\n')
-  const key = hash.digest('hex')
+  const { docker, compression } = cell.options
+  const key = layerKey(items, cell.options, cell.platform.os === 'windows')
   const mediaType = layerType(compression, docker)
   const known = store.records.get<WrittenLayer>(LAYER, key)
   if (known && store.has(known.digest, known.size)) return { ...known, mediaType }
@@ -46,6 +42,28 @@ export async function layerBlob(input: LayerInput, tools: BuildTools): Promise<W
     writing.set(flight, promise)
   }
   return { ...(await promise), mediaType }
+}
+
+/** The same items, written in the same way, are the same blob. */
+function layerKey(
+  items: readonly LayerItem[],
+  { compression, level }: Pick<Cell['options'], 'compression' | 'level'>,
+  windows: boolean,
+): string {
+  const hash = createHash('sha256').update(`layer ${FORMAT} ${compression} ${level ?? ''} ${windows}\n`)
+  for (const { path, kind = 'entry', entry } of items)
+    hash.update(entry === undefined ? JSON.stringify([path, kind]) : entryText(path, entry, true)).update('\n')
+  return hash.digest('hex')
+}
+
+/** Takes a blob that another machine wrote for the one that would be written here. */
+export function rememberLayer(
+  store: BuildTools['store'],
+  items: readonly LayerItem[],
+  written: Pick<Cell['options'], 'compression' | 'level'>,
+  layer: WrittenLayer,
+): void {
+  store.records.put(LAYER, layerKey(items, written, false), layer)
 }
 
 async function write(

@@ -5,6 +5,9 @@ import type { Digest } from '../../oci/digest.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import { contentOf } from './root.ts'
 
+/** Record kind: what a step left, by its key; a file of its own. */
+export const STEP = 'step'
+
 /** What a RUN step left, however that came to be known. */
 export interface StepResult {
   /** Digest of all that it changed; undefined when it changed nothing. */

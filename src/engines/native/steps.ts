@@ -1,6 +1,6 @@
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
-import { cancelled } from '../../errors/error.ts'
+import { cancelled, isArchimageError } from '../../errors/error.ts'
 import type { LayerContent } from '../../layer/content.ts'
 import type { Tree } from '../../layer/tree.ts'
 import type { Platform } from '../../oci/platform.ts'
@@ -18,12 +18,14 @@ import type { Store } from '../../store/store.ts'
 import { removeFile } from '../../sys/files.ts'
 import { waitForLock } from '../../sys/locks.ts'
 import { removeTree } from '../../sys/remove-tree.ts'
+import type { ImportedStep } from '../cached-steps.ts'
 import type { BuildTools, Cell } from '../engine.ts'
 import { Slots } from '../slots.ts'
 import { Agents } from './agent.ts'
 import { knownIndex } from './base.ts'
 import { CacheMounts } from './cache-mounts.ts'
 import { Flights } from './flights.ts'
+import { importStep } from './imported-step.ts'
 import { layerContent } from './layer-content.ts'
 import { RealRoots } from './real-roots.ts'
 import { identity, type Root } from './root.ts'
@@ -32,10 +34,7 @@ import { stepKey } from './step-key.ts'
 import { stepLayer } from './step-layer.ts'
 import { StepLog } from './step-log.ts'
 import { type MountSource, prepareMounts } from './step-mounts.ts'
-import { canonical, decodeStep, encodeStep, located, type StepResult, withContent } from './step-record.ts'
-
-/** Record kind: what a step left, by its key; a file of its own. */
-const STEP = 'step'
+import { canonical, decodeStep, encodeStep, located, STEP, type StepResult, withContent } from './step-record.ts'
 
 /** A RUN step of a cell, with all that its key is made of. */
 export interface StepRequest {
@@ -67,6 +66,7 @@ export class Steps {
   readonly #userxattr = isUserNamespace()
   readonly #flights = new Flights<StepResult>()
   readonly #recalled = new Map<string, StepResult>()
+  readonly #imports = new Map<string, Promise<StepResult | undefined>>()
   readonly #snapshots: Snapshots
   readonly #content: LayerContent
   readonly #roots: RealRoots
@@ -111,6 +111,27 @@ export class Steps {
     if (index === undefined) return undefined
     const contents = new Map(index.entries.map(({ path, entry }) => [path, entry?.content]))
     return { ...found, items: withContent(items, id, path => contents.get(path)) }
+  }
+
+  /** What another machine left of a step, taken over once for all cells; undefined, with a warning, where that fails. */
+  take(key: string, found: ImportedStep): Promise<StepResult | undefined> {
+    let promise = this.#imports.get(key)
+    if (promise === undefined) {
+      promise = this.#import(key, found)
+      this.#imports.set(key, promise)
+    }
+    return promise
+  }
+
+  async #import(key: string, found: ImportedStep): Promise<StepResult | undefined> {
+    try {
+      await importStep(found, { store: this.#store, signal: this.#signal })
+      return this.recall(key)
+    } catch (error) {
+      if (this.#signal.aborted || !isArchimageError(error)) throw error
+      this.#emit({ type: 'warning', message: `${found.from}: a step is not taken from this cache: ${error.message}` })
+      return undefined
+    }
   }
 
   /**
