@@ -253,15 +253,58 @@ describe('clones', () => {
   test('credentials go to the host of the repository as a header, and stay out of errors', async () => {
     const secret = (id: string) => (id === 'GIT_AUTH_TOKEN' ? 'g1t-t0ken' : undefined)
     await get('app.git', { secret })
-    const header = `basic ${Buffer.from('x-access-token:g1t-t0ken').toString('base64')}`
+    const header = `Basic ${Buffer.from('x-access-token:g1t-t0ken').toString('base64')}`
     expect(web.asked.map(({ headers }) => headers.authorization)).toContain(header)
     web.asked.length = 0
     await get(`http://me:pa55word@${web.host}/git/app.git#plain`)
-    expect(web.asked[0]!.headers.authorization).toBe(`basic ${Buffer.from('me:pa55word').toString('base64')}`)
+    expect(web.asked[0]!.headers.authorization).toBe(`Basic ${Buffer.from('me:pa55word').toString('base64')}`)
     expect(await failure(get(`http://me:pa55word@${web.host}/git/none.git`))).not.toContain('pa55word')
     const files = readdirSync(home, { recursive: true, encoding: 'utf8' }).map(name => join(home, name))
     for (const file of files.filter(one => lstatSync(one).isFile()))
       expect(readFileSync(file, 'latin1')).not.toMatch(/pa55word|g1t-t0ken/)
+  })
+})
+
+describe('redirects', () => {
+  const REFS = 'info/refs?service=git-upload-pack'
+  const moved = (location: string) => ({ status: 302, headers: { location } })
+  const secret = (id: string) => (id === 'GIT_AUTH_TOKEN' ? 'g1t-t0ken' : undefined)
+
+  test('to other hosts are followed without credentials', async () => {
+    const other = await startWeb({ hostname: '127.0.0.2' })
+    try {
+      other.pages.set(`/git/app.git/${REFS}`, moved(`${web.url}/git/app.git/${REFS}`))
+      for (const [given, sent] of [
+        [{ secret }, 'Basic eC1hY2Nlc3MtdG9rZW46ZzF0LXQwa2Vu'],
+        [{ secret: (id: string) => (id === 'GIT_AUTH_HEADER' ? 'Bearer g1t-t0ken' : undefined) }, 'Bearer g1t-t0ken'],
+      ] as const) {
+        expect((await get(`http://${other.host}/git/app.git`, given)).commit).toBe(main)
+        expect(other.asked[0]?.headers.authorization).toBe(sent)
+        other.asked.length = 0
+        store.close()
+        rmSync(home, { recursive: true })
+        store = openStore({ home })
+      }
+      expect(web.asked.map(({ method }) => method)).toContain('POST')
+      expect(web.asked.flatMap(({ headers }) => headers.authorization ?? [])).toEqual([])
+    } finally {
+      await other.stop()
+    }
+  })
+
+  test('on the same host are followed with them', async () => {
+    const authorization = `Basic ${Buffer.from('me:pa55 "word$x').toString('base64')}`
+    const own = await startWeb({ repositories: repositories.folder, authorization })
+    try {
+      own.pages.set(`/old.git/${REFS}`, moved(`/git/app.git/${REFS}`))
+      const url = `http://${own.host}/old.git`
+      expect((await get(url.replace('//', '//me:pa55%20%22word$x@'))).commit).toBe(main)
+      const header = (id: string) => (id === `GIT_AUTH_HEADER.${own.host}` ? authorization : undefined)
+      expect((await get(`${url}#plain`, { secret: header })).commit).toBe(older)
+      expect(await failure(get(`${url}#feature/x`, { secret }))).toContain('SOURCE_FAILED')
+    } finally {
+      await own.stop()
+    }
   })
 })
 

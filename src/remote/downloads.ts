@@ -7,6 +7,7 @@ import type { Client, RegistryRequest } from '../registry/client.ts'
 import { networkReason } from '../registry/failures.ts'
 import type { Emit } from '../run/events.ts'
 import type { Store } from '../store/store.ts'
+import { basic, decoded } from './basic.ts'
 
 /** Record kind: what a URL gave when it was last asked. */
 const DOWNLOAD = 'download'
@@ -193,9 +194,7 @@ export class Downloads {
     const header = ask('HTTP_AUTH_HEADER_')
     if (header !== undefined) return header
     if (url.username === '') return undefined
-    const [user, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)]
-    secret(password)
-    return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+    return basic({ name: decoded(url.username), password: decoded(url.password) })
   }
 }
 

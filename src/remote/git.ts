@@ -1,6 +1,7 @@
 import { ArchimageError } from '../errors/error.ts'
 import { redact, secret } from '../errors/redact.ts'
 import { type Finished, runProgram } from '../sys/spawn.ts'
+import { basic, decoded, type User } from './basic.ts'
 
 /** Environment variables that git gets as they are; it sees nothing else of the user's. */
 const PASSED = [
@@ -57,7 +58,27 @@ export async function git(args: readonly string[], tools: GitTools, run: GitRun 
 
 /** The same for callers that know what to do with a failure. */
 export async function tryGit(args: readonly string[], tools: GitTools, run: GitRun = {}): Promise<Finished> {
-  const config = Object.entries({ ...CONFIG, ...credentials(run.remote, tools), ...run.config })
+  const access = accessTo(run.remote, tools)
+  if (access === undefined) return start(args, tools, run)
+  const { origin, header, user } = access
+  // Git would send the header along to wherever a redirect leads.
+  const first = { [`http.${origin}/.extraHeader`]: `Authorization: ${header}`, 'http.followRedirects': 'false' }
+  const finished = await start(args, tools, { ...run, config: { ...first, ...run.config } })
+  if (finished.code === 0 || !REDIRECTED.test(finished.stderr.toString('utf8'))) return finished
+  // What it asks for itself it gives to that origin alone.
+  const { name = '', password = '' } = user ?? {}
+  if (user === undefined || /[\0\r\n]/.test(name + password)) return start(args, tools, run)
+  const second = { [`credential.${origin}.helper`]: HELPER }
+  const env = { ...run.env, ARCHIMAGE_GIT_USER: name, ARCHIMAGE_GIT_PASSWORD: password }
+  return start(args, tools, { ...run, config: { ...second, ...run.config }, env })
+}
+
+const REDIRECTED = /returned error: 30[12378]\b/
+const HELPER =
+  '!f() { test "$1" != get || printf "username=%s\\npassword=%s\\n" "$ARCHIMAGE_GIT_USER" "$ARCHIMAGE_GIT_PASSWORD"; }; f'
+
+async function start(args: readonly string[], tools: GitTools, run: GitRun): Promise<Finished> {
+  const config = Object.entries({ ...CONFIG, ...run.config })
   const kept = PASSED.flatMap(name => (tools.env[name] === undefined ? [] : [[name, tools.env[name]] as const]))
   const known = `UserKnownHostsFile="${tools.knownHosts}" ~/.ssh/known_hosts ~/.ssh/known_hosts2`
   const env: Record<string, string> = {
@@ -104,31 +125,44 @@ export function withoutCredentials(remote: string): string {
   return remote.replace(/^(https?:\/\/)[^/]*@/, '$1')
 }
 
-/** The header with the credentials for a repository, for its host alone. */
-function credentials(remote: string | undefined, tools: GitTools): Readonly<Record<string, string>> {
-  const [, origin, userInfo, host = ''] = /^(https?:\/\/)(?:([^/]*)@)?([^/?#]*)/.exec(remote ?? '') ?? []
-  if (origin === undefined) return {}
-  const ask = (id: string): string | undefined => tools.secret?.(id)?.trim() || undefined
-  let value: string | undefined
-  for (const suffix of [`.${host}`, '']) {
-    const token = ask(`GIT_AUTH_TOKEN${suffix}`)
-    if (token !== undefined) secret(token)
-    value ??= ask(`GIT_AUTH_HEADER${suffix}`) ?? (token && basic('x-access-token', token))
-  }
-  if (value === undefined && userInfo !== undefined) {
-    const [user = '', ...password] = userInfo.split(':').map(decodeURIComponent)
-    value = basic(user, password.join(':'))
-  }
-  if (value === undefined) return {}
-  secret(value)
-  return { [`http.${origin}${host}/.extraHeader`]: `Authorization: ${value}` }
+interface Access {
+  /** The host that it is for, and no other. */
+  readonly origin: string
+  /** Authorization. */
+  readonly header: string
+  readonly user?: User
 }
 
-function basic(user: string, password: string): string {
-  if (password !== '') secret(password)
-  const value = Buffer.from(`${user}:${password}`).toString('base64')
-  secret(value)
-  return `basic ${value}`
+/** What gives access to a repository: secrets of the build first, then user and password of its URL. */
+function accessTo(remote: string | undefined, tools: GitTools): Access | undefined {
+  const [, scheme, userInfo, host = ''] = /^(https?:\/\/)(?:([^/]*)@)?([^/?#]*)/.exec(remote ?? '') ?? []
+  if (scheme === undefined) return undefined
+  const origin = scheme + host
+  const ask = (id: string): string | undefined => {
+    const value = tools.secret?.(id)?.trim()
+    if (value) secret(value)
+    return value || undefined
+  }
+  for (const suffix of [`.${host}`, '']) {
+    const header = ask(`GIT_AUTH_HEADER${suffix}`)
+    if (header !== undefined) return { origin, header, ...userOf(header) }
+    const token = ask(`GIT_AUTH_TOKEN${suffix}`)
+    if (token !== undefined) return { origin, ...basicOf({ name: 'x-access-token', password: token }) }
+  }
+  if (userInfo === undefined) return undefined
+  const [name = '', ...password] = userInfo.split(':').map(decoded)
+  return { origin, ...basicOf({ name, password: password.join(':') }) }
+}
+
+function basicOf(user: User): Pick<Access, 'header' | 'user'> {
+  return { header: basic(user), user }
+}
+
+function userOf(header: string): Pick<Access, 'user'> {
+  const [, value] = /^basic +(\S+)$/i.exec(header) ?? []
+  if (value === undefined) return {}
+  const [name = '', ...password] = Buffer.from(value, 'base64').toString('utf8').split(':')
+  return { user: { name, password: password.join(':') } }
 }
 
 const UNREACHABLE =

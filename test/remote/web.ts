@@ -35,9 +35,12 @@ export interface Web {
   stop(): Promise<void>
 }
 
-/** With `repositories` the bare repositories in that folder are served below /git/ by git http-backend. */
+/**
+ * With `repositories` the bare repositories in that folder are served below /git/ by git http-backend, to whom sends
+ * `authorization`.
+ */
 export async function startWeb(
-  options: { readonly repositories?: string; readonly hostname?: string } = {},
+  options: { readonly repositories?: string; readonly authorization?: string; readonly hostname?: string } = {},
 ): Promise<Web> {
   const pages = new Map<string, Page>()
   const asked: Asked[] = []
@@ -47,7 +50,9 @@ export async function startWeb(
     const path = request.url ?? '/'
     asked.push({ method: request.method ?? '', path, headers: request.headers })
     if (options.repositories !== undefined && path.startsWith('/git/'))
-      gitBackend(options.repositories, request, response)
+      if (options.authorization !== undefined && request.headers.authorization !== options.authorization)
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end()
+      else gitBackend(options.repositories, request, response)
     else answer(pages.get(path), path, request, response)
   })
   await new Promise<void>(resolve => server.listen(0, hostname, resolve))

@@ -141,7 +141,7 @@ describe('URLs', () => {
     expect(wrong).not.toContain('s3cr3t')
     const [, host] = web.url.split('//')
     const own = await refusal(['-f', '-', './empty'], {
-      input: `FROM scratch\nADD http://user:pa55word@${host}/private.txt /\n`,
+      input: `FROM scratch\nADD http://us%zzer:pa55word@${host}/private.txt /\n`,
     })
     expect(own).toContain('SOURCE_FAILED')
     expect(own).not.toContain('pa55word')
