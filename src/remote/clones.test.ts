@@ -265,6 +265,45 @@ describe('clones', () => {
   })
 })
 
+describe('ssh', () => {
+  /** A program of that name which says how it was called, and does what the host would do. */
+  const programs = (): { PATH: string; said: () => string[] } => {
+    const bin = mkdtempSync(join(folder, 'ssh '))
+    const log = join(bin, 'log')
+    writeFileSync(
+      join(bin, 'ssh'),
+      `#!/bin/sh\nprintf '%s\\n' "$SSH_AUTH_SOCK" "$@" > '${log}'\nfor last; do :; done\ncd '${repositories.folder}' && exec sh -c "$last"\n`,
+    )
+    chmodSync(join(bin, 'ssh'), 0o755)
+    return { PATH: `${bin}:${process.env['PATH']}`, said: () => readFileSync(log, 'utf8').split('\n') }
+  }
+
+  test('is run without questions, with the agent and the hosts that are known', async () => {
+    const { PATH, said } = programs()
+    const { commit } = await get(`ssh://git@example.com:2222${repositories.folder}/app.git`, {
+      env: { PATH, SSH_AUTH_SOCK: '/run/agent' },
+    })
+    expect(commit).toBe(main)
+    const [socket, ...words] = said()
+    expect(socket).toBe('/run/agent')
+    expect(words).toEqual(expect.arrayContaining(['BatchMode=yes', 'StrictHostKeyChecking=accept-new', '-p', '2222']))
+    expect(words).toContain(`UserKnownHostsFile="${store.knownHosts()}" ~/.ssh/known_hosts ~/.ssh/known_hosts2`)
+    expect(words.at(-3)).toBe('git@example.com')
+    expect(words).not.toContain('-i')
+  })
+
+  test('takes the keys of --ssh', async () => {
+    const { PATH, said } = programs()
+    const key = join(folder, "it's a key")
+    writeFileSync(key, '')
+    const source = parseGitSource('git@example.com:app.git#plain')!
+    const signal = new AbortController().signal
+    const tools = { store, offline: false, emit: () => {}, env: { PATH }, signal }
+    expect((await new Clones({ ...tools, ssh: [key] }).get(source)).commit).toBe(older)
+    expect(said()).toEqual(expect.arrayContaining(['-i', key, 'IdentitiesOnly=yes']))
+  })
+})
+
 describe('redirects', () => {
   const REFS = 'info/refs?service=git-upload-pack'
   const moved = (location: string) => ({ status: 302, headers: { location } })

@@ -39,9 +39,13 @@ afterEach(() => {
 })
 
 /** Each call is a run of its own. */
-function downloads(more: Partial<DownloadTools> = {}, idle = 5000): Downloads {
+function downloads(
+  more: Partial<DownloadTools> = {},
+  idle = 5000,
+  env: Readonly<Record<string, string>> = {},
+): Downloads {
   const { client } = openRegistry({
-    env: {},
+    env,
     credentials: { get: async () => undefined } as never,
     tuning: { backoff: 1, longestWait: 10, idle, connect: idle },
     offline: more.offline ?? false,
@@ -193,5 +197,14 @@ describe('downloads', () => {
     const header = (id: string) => (id === 'HTTP_AUTH_HEADER_127.0.0.1' ? 'Custom abc' : undefined)
     expect((await downloads({ secret: header }).get(`${web.url}/b`)).size).toBe(1)
     expect(await failure(downloads().get(`${web.url}/a`))).toContain('HTTP_AUTH_TOKEN_127.0.0.1')
+  })
+
+  test('go through a proxy, whose password stays out of errors', async () => {
+    other.pages.set('http://files.example.com/a?b=c', { body: 'through a proxy' })
+    const env = { HTTP_PROXY: other.url.replace('//', '//me:pr0xy@'), NO_PROXY: 'direct.example.com' }
+    expect((await downloads({}, 5000, env).get('http://files.example.com/a?b=c')).size).toBe(15)
+    expect(other.asked[0]!.headers['proxy-authorization']).toBe(`Basic ${Buffer.from('me:pr0xy').toString('base64')}`)
+    expect(await failure(downloads({}, 5000, env).get('http://files.example.com/none'))).not.toContain('pr0xy')
+    expect(other.asked).toHaveLength(2)
   })
 })

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
 import { redact, secret } from '../errors/redact.ts'
 import { type Finished, runProgram } from '../sys/spawn.ts'
@@ -34,6 +35,8 @@ export interface GitTools {
   readonly signal: AbortSignal
   /** Keys of hosts that were met for the first time are remembered here, as ssh does in known_hosts. */
   readonly knownHosts: string
+  /** `--ssh default=…`: the socket of an agent, or keys. Without it ssh has the agent of the environment and the user's own keys. */
+  readonly ssh?: readonly string[]
   /** `--secret`: BuildKit's GIT_AUTH_TOKEN and GIT_AUTH_HEADER, also with `.host`. */
   readonly secret?: (id: string) => string | undefined
 }
@@ -80,7 +83,6 @@ const HELPER =
 async function start(args: readonly string[], tools: GitTools, run: GitRun): Promise<Finished> {
   const config = Object.entries({ ...CONFIG, ...run.config })
   const kept = PASSED.flatMap(name => (tools.env[name] === undefined ? [] : [[name, tools.env[name]] as const]))
-  const known = `UserKnownHostsFile="${tools.knownHosts}" ~/.ssh/known_hosts ~/.ssh/known_hosts2`
   const env: Record<string, string> = {
     ...Object.fromEntries(kept),
     HOME: '/dev/null',
@@ -93,7 +95,7 @@ async function start(args: readonly string[], tools: GitTools, run: GitRun): Pro
     GIT_ASKPASS: '',
     SSH_ASKPASS: '',
     GIT_SSH_VARIANT: 'ssh',
-    GIT_SSH_COMMAND: `ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=20 -o StrictHostKeyChecking=accept-new -o '${known}'`,
+    ...ssh(tools),
     // In the environment, not as arguments, which everybody on the machine can read.
     GIT_CONFIG_COUNT: String(config.length),
     ...Object.fromEntries(
@@ -117,6 +119,29 @@ async function start(args: readonly string[], tools: GitTools, run: GitRun): Pro
       hint: 'install git, or clone the repository and build the folder',
       cause: error,
     })
+  }
+}
+
+/** ssh asks nobody; it remembers hosts in a file of the store, and knows those of the user. */
+function ssh({ ssh: given = [], knownHosts }: GitTools): Record<string, string> {
+  const socket = given.find(path => statSync(path, { throwIfNoEntry: false })?.isSocket())
+  const keys = given.filter(path => path !== socket)
+  const options = {
+    BatchMode: 'yes',
+    ConnectTimeout: '30',
+    ServerAliveInterval: '20',
+    StrictHostKeyChecking: 'accept-new',
+    UserKnownHostsFile: `"${knownHosts}" ~/.ssh/known_hosts ~/.ssh/known_hosts2`,
+    ...(keys.length > 0 ? { IdentitiesOnly: 'yes' } : {}),
+  }
+  const words = [
+    ...['-F', '/dev/null', ...keys.flatMap(key => ['-i', key])],
+    ...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
+  ]
+  return {
+    // git gives it to a shell.
+    GIT_SSH_COMMAND: ['ssh', ...words.map(word => `'${word.replaceAll("'", "'\\''")}'`)].join(' '),
+    ...(socket === undefined ? {} : { SSH_AUTH_SOCK: socket }),
   }
 }
 

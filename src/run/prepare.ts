@@ -373,6 +373,7 @@ export function openPreparation(
     exclude: settings.exclude,
     fetch: descriptor => blobs.ensure(descriptor, signal),
     secret: id => secretOf(settings.steps, id),
+    ssh: settings.steps.agents.get('default') ?? [],
   })
   return { preparation: new Preparation({ project, settings, images, contexts }), blobs }
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { layoutOfFolder, readImages } from '../fidelity/image.ts'
+import { type Entry, writeTar } from '../fidelity/tar.ts'
 import { canRun, requirePeers } from '../peers/require.ts'
 import { Repositories } from '../remote/repositories.ts'
 import { startWeb, type Web } from '../remote/web.ts'
@@ -263,6 +264,69 @@ describe('SOURCE_DATE_EPOCH', () => {
     const args = ['--build-context', 'n=.', '--build-context', 'i=docker-image://scratch', '.']
     for (const name of ['context', 'n', 'i'])
       expect(await made(['--build-arg', `SOURCE_DATE_EPOCH=${name}`, ...args], { cwd: project })).toBe(NONE)
+  })
+})
+
+describe('hostile archives', () => {
+  const link = (path: string, target: string): Entry => ({ path, type: 'symlink', link: target })
+  const file = (path: string, data: string): Entry => ({ path, type: 'file', data: Buffer.from(data) })
+  const dockerfile = (...lines: string[]): Entry => file('Dockerfile', ['FROM scratch', ...lines, ''].join('\n'))
+
+  test('reach no file of this machine', async () => {
+    const input = writeTar([
+      ...[
+        { path: 'etc', type: 'dir', mode: 0o755 } as const,
+        link('in', '/etc'),
+        link('up', '../../../../etc/hostname'),
+        link('abs', '/etc/hostname'),
+      ],
+      ...[link('Dockerfile', 'real'), file('real', 'FROM scratch\nCOPY up /1\nCOPY abs /2\n')],
+      // Through the link it lands below the root of the archive.
+      file('in/hostname', 'of the archive'),
+    ])
+    expect(await filesOf(['-'], { input })).toEqual({ '1': 'of the archive', '2': 'of the archive' })
+    const out = writeTar([link('Dockerfile', '/etc/hostname')])
+    expect(await refusal(['-'], { input: out })).toContain('has no Dockerfile')
+    const circle = writeTar([link('a', 'b'), link('b', 'a'), dockerfile('COPY a /x')])
+    expect(await refusal(['-'], { input: circle })).toContain('circle')
+    const self = writeTar([link('in', '/in'), file('in/x', ''), dockerfile()])
+    expect(await refusal(['-'], { input: self })).toContain('standard input: /in: too many links')
+  })
+
+  test('with hard links to nothing, devices, endless names', async () => {
+    const hard = writeTar([{ path: 'a', type: 'hardlink', link: '/etc/passwd' }, dockerfile('COPY a /x')])
+    expect(await refusal(['-'], { input: hard })).toContain(
+      'standard input: "a" is a hard link to "etc/passwd", which does not exist',
+    )
+    const device: Entry = { path: 'zero', type: 'char', mode: 0o666, major: 1, minor: 5 }
+    const out = await sandbox.must(['build', '-q', '-'], { input: writeTar([device, dockerfile('COPY zero /x')]) })
+    expect(out.stdout).toContain('sha256:')
+    const long = writeTar([file('x/'.repeat(5000), ''), dockerfile('COPY . /x')])
+    expect(await refusal(['-'], { input: long })).toMatch(/^[012] /)
+    const directory = writeTar([{ path: 'Dockerfile', type: 'dir' }])
+    expect(await refusal(['-'], { input: directory })).toContain('is no file')
+  })
+})
+
+describe('the store', () => {
+  git('gives back what contexts took, and builds again', async () => {
+    const own = { env: { ARCHIMAGE_HOME: join(sandbox.folder, 'pruned') } }
+    web.pages.set('/pruned.tar', { body: archive, etag: '"1"' })
+    const args = ['-f', '-', '--build-context', `n=${web.url}/git/app.git`, `${web.url}/pruned.tar`]
+    const build = (...more: string[]) =>
+      sandbox.run(['build', '--progress', 'plain', ...more, ...args], {
+        ...own,
+        input: 'FROM scratch\nCOPY a /1\nCOPY --from=n a /2\n',
+      })
+    expect((await build()).stderr).toContain('built')
+    expect((await build('--offline')).code).toBe(0)
+    await sandbox.must(['cache', 'prune', '--all'], own)
+    expect((await build('--offline')).code).toBe(3)
+    web.asked.length = 0
+    expect((await build()).code).toBe(0)
+    expect(web.asked.map(({ path }) => path.split('?')[0])).toEqual(
+      expect.arrayContaining(['/pruned.tar', '/git/app.git/git-upload-pack']),
+    )
   })
 })
 

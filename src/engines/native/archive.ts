@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs'
+import { ArchimageError, isArchimageError } from '../../errors/error.ts'
 import type { Entry } from '../../layer/entry.ts'
 import { indexLayer, type LayerIndex, type LayerRecord } from '../../layer/index.ts'
 import { Tree } from '../../layer/tree.ts'
@@ -69,7 +70,16 @@ export async function archiveTree(
   const entries = await archiveEntries(file, tools)
   if (entries === undefined) return undefined
   const change = new Change(new Tree())
-  unpackInto(change, '', entries, undefined, file.entry.digest!)
+  try {
+    unpackInto(change, '', entries, undefined, file.entry.digest!)
+  } catch (error) {
+    if (!isArchimageError(error)) throw error
+    const { code, message, hint } = error
+    throw new ArchimageError(code, `${file.path}: ${message}`, {
+      ...(hint === undefined ? {} : { hint }),
+      cause: error,
+    })
+  }
   let newest: number | undefined
   for (const { entry } of change.tree.walk())
     if (entry.type === 'file' && entry.mtime > (newest ?? Number.NEGATIVE_INFINITY)) newest = entry.mtime
