@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { ArchimageError } from '../errors/error.ts'
 import { MS, mount } from '../sys/mount.ts'
 import { MAX_LOWERS } from '../sys/overlay.ts'
 import { cover } from './cover.ts'
@@ -65,7 +66,29 @@ function makeRoot(step: Step, place: string, around: Surroundings, undo: Undo): 
   // Below everything lies what every step needs to mount something on.
   const lowers = step.lowers.length < MAX_LOWERS ? [around.stubs, ...step.lowers] : step.lowers
   mountLayers(root, { ...step, lowers }, { rootless: around.rootless, devices }, undo)
+  undo.add(() => seal(root))
   return root
+}
+
+/**
+ * Lets nobody write to a root any more: a step may have handed what it had open there to another one, through a socket in a cache
+ * mount. Throws STEP_FAILED where a file is still open for writing.
+ */
+function seal(root: string): void {
+  for (let patience = 50; ; patience--) {
+    try {
+      mount('', root, '', MS.REMOUNT | MS.RDONLY | MS.NODEV)
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
+      if (patience === 0)
+        throw new ArchimageError('STEP_FAILED', 'another step still writes to files of this one, which has ended', {
+          hint: 'do not hand open files from one step to another',
+          cause: error,
+        })
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
+    }
+  }
 }
 
 /** /etc/hosts and /etc/resolv.conf. */

@@ -204,6 +204,52 @@ for (const runtime of ['namespaces', 'runc'] as const)
       expect(files).toBe('')
     })
 
+    step('a step cannot hand its root to another one that goes on writing there', async () => {
+      const cache = join(shop.folder, `handed-${runtime}`)
+      mkdirSync(cache)
+      const mounts = [{ kind: 'directory', source: cache, target: '/cache', readOnly: false }] as const
+      const [AF_UNIX, SOCK_DGRAM, O_DIRECTORY] = [1, 2, process.arch === 'arm64' ? 0o40000 : 0o200000]
+      const address = Buffer.from('\x01\0/cache/socket\0')
+      const control = Buffer.alloc(24)
+      control.writeBigUInt64LE(20n)
+      control.writeUInt32LE(1, 8) // SOL_SOCKET
+      control.writeUInt32LE(1, 12) // SCM_RIGHTS
+      control.writeUInt32LE(4, 16)
+      const message = (name: Buffer | number, length: number) =>
+        [name, length, [Buffer.from('x'), 1], 1, control, control.length, 0] as const
+      const taker = attempt(
+        [
+          { name: 'socket', args: [AF_UNIX, SOCK_DGRAM, 0] },
+          { name: 'mknodat', args: [-100, '/cache/ended', 0o010600, 0] },
+          { name: 'bind', args: [4, address, address.length] },
+          { name: 'recvmsg', args: [4, message(0, 0), 0] },
+          // Opens when the test does.
+          { name: 'openat', args: [-100, '/cache/ended', 0, 0] },
+          { name: 'mkdirat', args: [5, 'late', 0o755] },
+        ],
+        { mounts },
+      )
+      while (!existsSync(join(cache, 'socket'))) await Bun.sleep(20)
+      const giver = launchProgram(
+        [
+          { name: 'openat', args: [-100, '/', O_DIRECTORY, 0] },
+          { name: 'socket', args: [AF_UNIX, SOCK_DGRAM, 0] },
+          { name: 'sendmsg', args: [5, message(address, address.length), 0] },
+          { name: 'exit_group', args: [0] },
+        ],
+        [],
+      )
+      const probe = { kind: 'bytes', target: '/probe', bytes: giver.bytes, mode: 0o755, uid: 0, gid: 0 } as const
+      const { upper, exitCode } = await shop.run('/probe 3>/report', { mounts: [...mounts, probe] })
+      expect({ exitCode, failures: giver.read(readFileSync(join(upper, 'report'))).failures }).toEqual({
+        exitCode: 0,
+        failures: [],
+      })
+      writeFileSync(join(cache, 'ended'), '')
+      expect(await taker).toEqual({ mkdirat: 'EROFS' })
+      expect(readdirSync(upper)).not.toContain('late')
+    })
+
     step('links of a hostile image lead nowhere', async () => {
       const outside = join(shop.folder, `target-${runtime}`)
       mkdirSync(join(outside, 'secrets'), { recursive: true })
