@@ -81,8 +81,10 @@ export async function archiveTree(
     })
   }
   let newest: number | undefined
-  for (const { entry } of change.tree.walk())
-    if (entry.type === 'file' && entry.mtime > (newest ?? Number.NEGATIVE_INFINITY)) newest = entry.mtime
+  for (const { entry, link, inode } of entries) {
+    const time = link === undefined ? (entry?.type === 'file' ? entry.mtime : undefined) : inode?.mtime
+    if (time !== undefined && time > (newest ?? Number.NEGATIVE_INFINITY)) newest = time
+  }
   return { tree: change.tree, ...(newest === undefined ? {} : { newest }) }
 }
 
