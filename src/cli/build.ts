@@ -7,6 +7,7 @@ import { parseReference, type Reference } from '../oci/reference.ts'
 import { loadProject } from '../project/load.ts'
 import type { Project, Service } from '../project/project.ts'
 import { selectServices } from '../project/select.ts'
+import type { CellSettings } from '../run/prepare.ts'
 import { addBuildFlags, refuseFlags } from './build-flags.ts'
 import { callOf } from './call-method.ts'
 import { command, type Invocation, parse, workingDirectory } from './command.ts'
@@ -15,7 +16,9 @@ import {
   archPattern,
   askedPlatforms,
   buildContexts,
+  FROM_URL,
   isPath,
+  isUrl,
   type Options,
   platformsOf,
   requestOf,
@@ -77,11 +80,11 @@ export async function buildProject(
     })
   const entered = await enterForSteps(dockerfilesOf(loaded, directory, options), options, signal)
   if (typeof entered === 'number') return entered
-  const { project, dockerfiles } = withFlags(loaded, chosen, directory, options)
+  const { project, settings: own } = withFlags(loaded, chosen, directory, options)
   const services = selectServices(project, names)
   const platforms = platformsFor ?? platformsOf(project, services, askedPlatforms(options))
   const pushing = withPush(options, outputs)
-  const settings = settingsOf(pushing, outputs.choice, directory, dockerfiles)
+  const settings = settingsOf(pushing, outputs.choice, directory, own)
   const byDigest = outputs.list.some(output => output.pushByDigest)
   const request = requestOf(project, services, platforms, pushing, settings)
   const caches = { ...outputs.caches, single: false }
@@ -137,7 +140,7 @@ function dockerfileOf(path: string, directory: string, options: Options): string
   const file = options['file'] as string | undefined
   const folder = statSync(resolve(directory, path), { throwIfNoEntry: false })?.isDirectory() === true
   if (file !== undefined) {
-    const isHere = folder ? file !== '-' && !/^https?:/.test(file) : isAbsolute(file)
+    const isHere = folder ? file !== '-' && !isUrl(file) : isAbsolute(file)
     return isHere ? resolve(directory, file) : undefined
   }
   if (!folder) return undefined
@@ -151,7 +154,7 @@ export function withFlags(
   chosen: readonly Service[],
   directory: string,
   options: Options,
-): { readonly project: Project; readonly dockerfiles: ReadonlyMap<string, Uint8Array> } {
+): { readonly project: Project; readonly settings: Pick<CellSettings, 'dockerfiles' | 'dockerfileUrl'> } {
   const contexts = buildContexts(options, directory)
   const dockerfiles = new Map<string, Uint8Array>()
   const file = options['file'] as string | undefined
@@ -159,7 +162,7 @@ export function withFlags(
   if (file === '-') {
     dockerfile = join(project.root, 'Dockerfile on standard input')
     dockerfiles.set(dockerfile, dockerfileFromStdin())
-  } else if (file !== undefined) dockerfile = resolve(directory, file)
+  } else if (file !== undefined) dockerfile = isUrl(file) ? join(project.root, FROM_URL) : resolve(directory, file)
   const services = project.services.map(service => {
     if (!chosen.includes(service)) return service
     const { platformDockerfilesOnly: _, ...rest } = service
@@ -168,7 +171,8 @@ export function withFlags(
       buildContexts: { ...service.buildContexts, ...contexts },
     }
   })
-  return { project: { ...project, services }, dockerfiles }
+  const url = file !== undefined && isUrl(file) ? { dockerfileUrl: { path: dockerfile!, url: file } } : {}
+  return { project: { ...project, services }, settings: { dockerfiles, ...url } }
 }
 
 /** `-o type=image,name=…` names images as -t does. */

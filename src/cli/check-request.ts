@@ -39,9 +39,9 @@ export async function checkRequest(
     throw new ArchimageError('USAGE', `--file is one Dockerfile, and there are ${chosen.length} services`, {
       hint: 'name one of them, or give the path of a context',
     })
-  const { project, dockerfiles } = withFlags(loaded, chosen, directory, options)
+  const { project, settings: own } = withFlags(loaded, chosen, directory, options)
   const services = selectServices(project, args)
-  const { settings } = settingsOf(options, { exclude: [] }, directory, dockerfiles)
+  const { settings } = settingsOf(options, { exclude: [] }, directory, own)
   return { project, services, platformsOf: platformsOf(project, services, askedPlatforms(options)), settings, ...flags }
 }
 

@@ -97,7 +97,7 @@ export function settingsOf(
   options: Options,
   output: OutputChoice,
   directory: string,
-  dockerfiles: ReadonlyMap<string, Uint8Array> = new Map(),
+  own: Pick<CellSettings, 'dockerfiles' | 'dockerfileUrl'> = { dockerfiles: new Map() },
 ): Settings {
   const given = annotations(strings(options['annotation']))
   const manifest = { ...output.annotations?.manifest, ...given.manifest }
@@ -134,7 +134,7 @@ export function settingsOf(
       ...(typeof options['target'] === 'string' ? { target: options['target'] } : {}),
       ...{ policy, steps, proxies },
       exclude: ['.archimage', ...output.exclude],
-      dockerfiles,
+      ...own,
     },
   }
 }
@@ -286,6 +286,11 @@ export function buildContexts(options: Options, directory: string): Record<strin
   return contexts
 }
 
+/** Stands for a Dockerfile that is behind a URL: no file has this name, and no ignore file goes with it. */
+export const FROM_URL = 'Dockerfile behind a URL'
+
+export const isUrl = (file: string): boolean => /^https?:\/\//.test(file)
+
 export interface SingleImage {
   readonly project: Project
   readonly names: readonly Reference[]
@@ -304,7 +309,7 @@ export function singleImage(path: string, directory: string, options: Options, s
   const root = location.kind === 'path' && isFolder(location.path) ? realpathSync(location.path) : directory
   const isRemote = root === directory && !(location.kind === 'path' && isFolder(location.path))
   const dockerfiles = new Map<string, Uint8Array>()
-  const url = file !== undefined && /^https?:\/\//.test(file)
+  const url = file !== undefined && isUrl(file)
   // Of a context that is no folder a relative name is one in there, as in buildx.
   const inside = isRemote && !url && file !== '-' && (file === undefined || !isAbsolute(file))
   let dockerfile = join(root, 'Dockerfile')
@@ -315,7 +320,8 @@ export function singleImage(path: string, directory: string, options: Options, s
       })
     dockerfile = join(root, 'Dockerfile on standard input')
     dockerfiles.set(dockerfile, stdin())
-  } else if (file !== undefined && !inside && !url) dockerfile = resolve(directory, file)
+  } else if (url) dockerfile = join(root, FROM_URL)
+  else if (file !== undefined && !inside) dockerfile = resolve(directory, file)
   else if (!isRemote && file === undefined) dockerfile = defaultDockerfile(root)
   const name = imageBase(names[0], location, root)
   const platforms = askedPlatforms(options) ?? [buildPlatform()]
@@ -351,7 +357,7 @@ export function singleImage(path: string, directory: string, options: Options, s
       ...(isRemote
         ? { main: { location, ...(inside ? { inside: file === undefined ? {} : { name: file } } : {}) } }
         : {}),
-      ...(url ? { dockerfileUrl: file } : {}),
+      ...(url ? { dockerfileUrl: { path: dockerfile, url: file } } : {}),
     },
   }
 }

@@ -4,7 +4,7 @@ import type { Problem } from '../engines/engine.ts'
 import { isArchimageError } from '../errors/error.ts'
 import type { Project } from '../project/project.ts'
 import { storeHome } from '../store/home.ts'
-import type { Options } from './request.ts'
+import { isUrl, type Options } from './request.ts'
 
 /**
  * RUN steps of an ordinary user need archimage in a user namespace: where a Dockerfile may have some, it starts itself once more
@@ -31,7 +31,7 @@ export async function enterForSteps(
 /** The Dockerfiles of all services: whatever is built may need any of them. */
 export function dockerfilesOf(project: Project, directory: string, options: Options): (string | undefined)[] {
   const file = options['file'] as string | undefined
-  const own = file === undefined ? [] : [file === '-' ? undefined : resolve(directory, file)]
+  const own = file === undefined ? [] : [file === '-' || isUrl(file) ? undefined : resolve(directory, file)]
   return [
     ...own,
     ...project.services.flatMap(({ dockerfile, dockerfiles }) => [dockerfile, ...Object.values(dockerfiles)]),

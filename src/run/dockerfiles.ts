@@ -13,8 +13,8 @@ export interface DockerfileSettings {
   readonly dockerfiles: ReadonlyMap<string, Uint8Array>
   /** The context of the one image that is built, where it is no folder. */
   readonly main?: MainContext
-  /** Where the Dockerfile of the one image is (`-f https://…`). */
-  readonly dockerfileUrl?: string
+  /** Where the Dockerfile that `path` stands for is (`-f https://…`). */
+  readonly dockerfileUrl?: { readonly path: string; readonly url: string }
 }
 
 export interface MainContext {
@@ -46,8 +46,8 @@ export class Dockerfiles {
 
   /** Brings the Dockerfile at `path` here where it is in a URL, or in a context that is no folder. */
   async fetch(path: string, main: Opened | undefined, contexts: Contexts): Promise<void> {
-    const { dockerfileUrl: url, main: where } = this.settings
-    if (url !== undefined) this.fetched.set(path, { name: url, bytes: await contexts.text(url) })
+    const { dockerfileUrl: from, main: where } = this.settings
+    if (from?.path === path) this.fetched.set(path, { name: from.url, bytes: await contexts.text(from.url) })
     else if (main !== undefined && where?.inside !== undefined)
       this.fetched.set(path, await inContext(main, where.inside.name, contexts))
   }

@@ -93,16 +93,16 @@ export class Preparation {
   }
 
   /** Opens what must be known before there is a plan: a context that is no folder, and the Dockerfile in it. */
-  async open([service]: readonly Service[]): Promise<void> {
-    if (service === undefined) return
+  async open(services: readonly Service[]): Promise<void> {
     const { main } = this.settings
-    if (main !== undefined) {
+    const [service] = services
+    if (main !== undefined && service !== undefined) {
       const location = withGitDir(main.location, this.args(service))
       this.main = isImage(location)
         ? await this.imageContext(location, service.platforms[0]!)
         : await this.contexts.open(location, { modes: service.modes, main: true })
     }
-    await this.dockerfiles.fetch(service.dockerfile, this.main, this.contexts)
+    for (const { dockerfile } of services) await this.dockerfiles.fetch(dockerfile, this.main, this.contexts)
   }
 
   dockerfileBytes(path: string): Uint8Array {

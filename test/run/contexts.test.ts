@@ -367,6 +367,26 @@ describe('in a project', () => {
     expect((await sandbox.must(['plan', 'api'], { cwd: project })).stdout).toContain('unchanged')
   })
 
+  test('the Dockerfile of a service may be behind a URL', async () => {
+    const project = sandbox.project('by-url', {
+      'src/api/Dockerfile': 'FROM scratch\n',
+      'src/api/a': 'of the project',
+      // It goes with the Dockerfile beside it, which does not count here.
+      'src/api/Dockerfile.dockerignore': 'a\n',
+      'src/base/Dockerfile': 'FROM scratch\nCOPY Dockerfile /base\n',
+    })
+    web.pages.set('/service', { body: 'FROM base\nCOPY a /x\n' })
+    const out = join(sandbox.folder, 'by-url.tar')
+    const args = ['build', 'api', '-f', `${web.url}/service`, '-o', `type=tar,dest=${out}`]
+    await sandbox.must(args, { cwd: project })
+    expect(untar(readFileSync(out))).toMatchObject({ x: 'of the project', base: expect.anything() })
+    web.pages.set('/service', { body: 'FROM base\nCOPYY a /x\n' })
+    const { stderr } = await sandbox.run(args, { cwd: project })
+    expect(stderr).toContain(`${web.url}/service:2`)
+    const lint = await sandbox.run(['lint', 'api', '-f', `${web.url}/service`], { cwd: project })
+    expect(lint.stdout + lint.stderr).toContain('COPYY')
+  })
+
   test('an OCI layout as named context, and what is wrong with others', async () => {
     const layout = join(sandbox.folder, 'layout')
     const base = sandbox.project('base', { Dockerfile: 'FROM scratch\nENV OF=layout\nCOPY Dockerfile /base\n' })
