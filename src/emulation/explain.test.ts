@@ -90,6 +90,18 @@ describe('a program that does not start', () => {
     expect(why({ 'bin/x/y': '' }, '/bin/x')?.message).toBe('/bin/x is a directory')
   })
 
+  test('is no program, but a script with a mistake: that is nothing to be explained', () => {
+    const shell = (content: string | Uint8Array) =>
+      explain({
+        program: { file: './run', kind: 'exec-format', script: true },
+        root: directoriesRoot([rootOf({ 'app/run': content })]),
+        ...{ cwd: '/app', path: '/bin', platform: parsePlatform('linux/arm64') },
+      })
+    expect(shell('if then\n')).toBeUndefined()
+    expect(shell('#!/bin/nothing\nif then\n')).toBeUndefined()
+    expect(shell(program('amd64'))?.found).toBe('amd64')
+  })
+
   test('is a script: the interpreter is followed', () => {
     const wrong = { 'app/run': '#!/bin/sh -e\n', 'bin/sh': { link: 'busybox' }, 'bin/busybox': program('amd64') }
     expect(why(wrong, './run')?.message).toBe('/bin/busybox is a program for amd64, and the step runs linux/arm64')
@@ -100,9 +112,7 @@ describe('a program that does not start', () => {
     expect(crlf?.message).toContain('ends with CR LF')
     expect(crlf?.hint).toContain('.gitattributes')
     const env = { 'app/run': '#!/usr/bin/env -S A=1 node --x\n', 'usr/bin/env': program('arm64') }
-    expect(why(env, './run')?.message).toContain(
-      'is to be run by node, which is in none of /usr/local/bin:/usr/bin:/bin',
-    )
+    expect(why(env, './run')?.message).toContain('is to be run by node, and no folder of PATH has it')
     expect(why({ ...env, 'bin/node': program('386') }, './run')?.message).toContain('/bin/node is a program for 386')
     expect(why({ ...env, 'bin/node': program('arm64') }, './run')).toBeUndefined()
   })
@@ -129,7 +139,7 @@ describe('a program that does not start', () => {
   })
 
   test('is not there, not executable, or only in the working directory', () => {
-    expect(why({}, 'foo', 'not-found')?.message).toContain('foo is not in the image, in none of')
+    expect(why({}, 'foo', 'not-found')?.message).toContain('foo is not in the image: no folder of PATH has it')
     expect(why({}, '/opt/foo', 'not-found')?.message).toBe('/opt/foo is not in the image for linux/arm64')
     expect(why({ 'app/foo': program('arm64') }, 'foo', 'not-found')?.hint).toContain('run it as ./foo')
     expect(why({}, 'bash\r', 'not-found')?.message).toContain('CR LF')
@@ -186,6 +196,7 @@ describe('what the output says', () => {
     ['bash: line 1: ./tool: cannot execute binary file: Exec format error', { kind: 'exec-format', file: './tool' }],
     ['bash: /app/tool: cannot execute binary file: Exec format error', { kind: 'exec-format', file: '/app/tool' }],
     ['./tool: line 1: \x7fELF\x02\x01\x01\x89\x99\x01: not found', { kind: 'exec-format', file: './tool' }],
+    ['./tool: line 1: syntax error: unexpected "("', { kind: 'exec-format', file: './tool', script: true }],
     ['./tool: 1: ELF\ufffd: not found', { kind: 'exec-format', file: './tool' }],
     ['exec /bin/sh: exec format error', { kind: 'exec-format', file: '/bin/sh' }],
     ['fork/exec ./tool: exec format error', { kind: 'exec-format', file: './tool' }],

@@ -36,11 +36,11 @@ export function explain(question: Question): Explanation | undefined {
   const { program, root, cwd, platform } = question
   const { file, kind } = program
   const found = locate(question, file)
-  if (found === undefined) return kind === 'not-found' ? absent(question) : undefined
+  if (found === undefined) return kind === 'not-found' ? absent() : undefined
   // QEMU names the loader that it misses, not the program that asks for it; `follow` found one that is there: not our case.
   return look(question, found, 0)
 
-  function absent({ path }: Question): Explanation {
+  function absent(): Explanation {
     const name = printable(file)
     const owner = architectureOfLoader(file)
     if (owner !== undefined) return loaderMissing(question, undefined, file, owner)
@@ -51,7 +51,7 @@ export function explain(question: Question): Explanation | undefined {
       }
     if (!file.includes('/')) {
       const here = follow(root, file, cwd)
-      const message = `${name} is not in the image, in none of ${path || 'an empty PATH'}`
+      const message = `${name} is not in the image: no folder of PATH has it`
       if (here?.node.kind === 'file') return { message, hint: `it is in ${cwd}: run it as ./${name}`, file: here.path }
       return { message, hint: 'install the package that has it, or give its whole path' }
     }
@@ -86,6 +86,7 @@ function look(question: Question, { path, node }: Found, depth: number): Explana
       hint: `COPY --chmod=755, or git update-index --chmod=+x for the file in the repository`,
     }
   const what = node.use((bytes: Bytes) => readExecutable(bytes))
+  if (question.program.script && (what.kind === 'text' || what.kind === 'script')) return undefined
   switch (what.kind) {
     case 'elf':
       return lookAtElf(question, file, what)
@@ -101,6 +102,8 @@ function look(question: Question, { path, node }: Found, depth: number): Explana
         `darwin/${what.architectures[0]}`,
       )
     case 'empty':
+      // What exists is found: in a user namespace an empty file may be overlayfs' mark for one that was deleted.
+      if (question.program.kind === 'not-found') return undefined
       return { file, message: `${shown} is empty`, hint: 'did the step that should have written it fail unnoticed?' }
     case 'lfs-pointer':
       return {
@@ -150,7 +153,7 @@ function lookAtScript(question: Question, file: string, script: Script, depth: n
     if (called !== undefined) return look(question, called, depth + 1)
     return {
       file,
-      message: `${shown} is to be run by ${printable(name)}, which is in none of ${question.path}`,
+      message: `${shown} is to be run by ${printable(name)}, and no folder of PATH has it`,
       hint: `install it, or begin the script with an interpreter that the image has (#!/bin/sh)`,
     }
   }

@@ -3,15 +3,18 @@ export interface FailedProgram {
   /** As the message has it: a path, a name that was looked for in $PATH, perhaps relative. */
   readonly file: string
   readonly kind: 'exec-format' | 'not-found' | 'not-executable'
+  /** A shell took it for a script and found it wrong, which a script may be: counts only if it is none. */
+  readonly script?: boolean
 }
 
 /**
  * How shells (dash, bash, busybox), env, make, OCI runtimes, Go, Python and others say that a program could not be started.
  * The first group is the file. A loader that QEMU misses is one as well: the message does not name the program.
  */
-const PATTERNS: readonly (readonly [FailedProgram['kind'], RegExp])[] = [
+const PATTERNS: readonly (readonly [FailedProgram['kind'] | 'script', RegExp])[] = [
   // busybox and perl try a program that the kernel refuses as a script: its first bytes are "not found"
   ['exec-format', /^(\S.*?): (?:line )?\d+: \x7f?ELF/],
+  ['script', /^(\S+): (?:line )?\d+: syntax error\b/i],
   ['exec-format', /^(?:\S*sh: )(?:line )?\d+: (?:exec: )?(.+?): (?:cannot execute binary file: )?Exec format error$/],
   ['exec-format', /^\S*sh: (.+?): (?:cannot execute binary file: )?Exec format error$/],
   ['exec-format', /\bexec(?:\/exec| container process)? ["'`]?([^\s"'`]+)["'`]?: exec format error$/i],
@@ -48,7 +51,9 @@ export function failedProgram(lines: readonly string[]): FailedProgram | undefin
       const match = pattern.exec(line.trimEnd())
       const file = match?.[2] ?? match?.[1]
       // coreutils writes what cannot be printed as in C
-      if (file !== undefined) return { kind, file: file.replaceAll('\\r', '\r') }
+      if (file === undefined) continue
+      const program = { file: file.replaceAll('\\r', '\r') }
+      return kind === 'script' ? { ...program, kind: 'exec-format', script: true } : { ...program, kind }
     }
   }
   return undefined

@@ -4,10 +4,20 @@ import type { RunOp } from '../../plan/lowered.ts'
 import type { StepEnd } from '../../sandbox/step.ts'
 import { SUB_ID_REMEDY } from '../../sandbox/sub-ids.ts'
 import type { StepSettings } from '../steps.ts'
+import { type StepPlace, stepExplanation } from './step-explanation.ts'
 
-/** Why a step failed, in words; `log` are the last lines that it said. */
-export function stepFailure(op: RunOp, end: StepEnd, settings: StepSettings, log: readonly string[]): ArchimageError {
-  const [message, hint] = reasonOf(op, end, settings)
+/** Why a step failed, in words; `log` are the last lines that it said, `place` is where its files are. */
+export function stepFailure(
+  op: RunOp,
+  end: StepEnd,
+  settings: StepSettings,
+  log: readonly string[],
+  place: StepPlace,
+): ArchimageError {
+  const explained = stepExplanation(op, end, log, place)
+  const [message, hint] = explained
+    ? [`${ended(end)}: ${explained.message}`, explained.hint]
+    : reasonOf(op, end, settings)
   return new ArchimageError('STEP_FAILED', message, { ...(hint ? { hint } : {}), details: { log, end } })
 }
 

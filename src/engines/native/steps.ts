@@ -187,7 +187,10 @@ export class Steps {
           const start = performance.now()
           const end = await sandbox.run(step, { output: (stream, bytes) => log.output(stream, bytes), signal })
           log.end()
-          if (end.exitCode !== 0 || end.signal !== undefined) throw stepFailure(op, end, cell.steps, log.last)
+          if (end.exitCode !== 0 || end.signal !== undefined)
+            throw stepFailure(op, end, cell.steps, log.last, {
+              ...{ platform: request.platform, emulated, directories: [scratch.upper, ...lowers.toReversed()] },
+            })
           return this.#keep(key, request, scratch, { seconds: (performance.now() - start) / 1000, emulated }, signal)
         },
         this.#weight(cell, emulated),
