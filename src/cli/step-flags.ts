@@ -32,6 +32,12 @@ export function addStepFlags(program: Command): void {
     .option('--shm-size <bytes>', 'size of /dev/shm in RUN steps: 64m')
     .addOption(list('--ulimit <limit>', 'limit of RUN steps: nofile=1024:2048'))
     .addOption(list('--resource <limit>', 'limit of each RUN step: memory=2g, cpu-quota=50000'))
+  program.addOption(
+    new Option(
+      '--sandbox <kind>',
+      'chroot: RUN steps are hardly confined, for containers that may not make namespaces',
+    ).choices(['auto', 'chroot']),
+  )
   for (const [flags, name] of LEGACY_LIMITS)
     program.addOption(new Option(flags, `the same as --resource ${name}=…`).hideHelp())
 }
@@ -78,6 +84,7 @@ export function stepFlags(options: Options, directory: string, env: NodeJS.Proce
       agents,
       hosts: all('addHost').flatMap(text => text.split(',').map(host)),
       ...(shmSize ? { shmSize } : {}),
+      ...(options['sandbox'] === 'chroot' ? { chroot: true } : {}),
       ulimits: all('ulimit').map(ulimit),
       limits: limitsOf([
         ...LEGACY_LIMITS.flatMap(([flags, name]) => {
@@ -172,15 +179,14 @@ function privilege(text: string): string[] {
   )
 }
 
+/** The address of this machine, as steps reach it. */
+const HOST_GATEWAY = 'host-gateway'
+
 function host(text: string): readonly [string, string] {
   const [, name, given] = /^([^=:]+)[=:](.+)$/.exec(text) ?? []
   const ip = given?.replace(/^\[(.*)\]$/, '$1')
-  if (ip === 'host-gateway')
-    throw new ArchimageError('UNSUPPORTED', `--add-host ${text}: host-gateway is not supported`, {
-      hint: 'write the address of this machine',
-    })
-  if (name === undefined || ip === undefined || isIP(ip) === 0)
-    throw usage(`--add-host ${text} is not HOST:IP`, 'for instance --add-host db:10.0.0.7')
+  if (name === undefined || ip === undefined || (ip !== HOST_GATEWAY && isIP(ip) === 0))
+    throw usage(`--add-host ${text} is not HOST:IP`, 'for instance --add-host db:10.0.0.7, or db:host-gateway')
   return [name.toLowerCase(), ip]
 }
 

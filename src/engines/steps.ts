@@ -18,6 +18,8 @@ export interface StepSettings {
   readonly shmSize?: number
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
   readonly limits: StepLimits
+  /** `--sandbox=chroot`: steps are hardly confined, on copied roots, for the native engine where namespaces cannot be made. */
+  readonly chroot?: boolean
   /** Stages whose steps run again although their result is known; `true` for all. Names in lower case. */
   readonly fresh: true | ReadonlySet<string>
 }

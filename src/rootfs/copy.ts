@@ -31,6 +31,7 @@ import {
 import { removeAt } from '../sys/remove-tree.ts'
 import { decodePath, fsPath } from '../tar/path-bytes.ts'
 import { OpenDirectories } from './open-directories.ts'
+import { isWhiteout } from './whiteouts.ts'
 
 export interface CopyOptions {
   /** How opaque directories are marked in `lowers`. */
@@ -107,8 +108,7 @@ class LayerCopier {
       if (stat.type === 'dir') await this.#subdirectory(path, name, at, stat)
       else {
         this.#clear(path, name, at)
-        const whiteout = stat.type === 'char' && stat.major === 0 && stat.minor === 0
-        if (!whiteout) this.#other(path, name, at, stat)
+        if (!isWhiteout(this.#from.at(path), name, stat)) this.#other(path, name, at, stat)
       }
     }
   }

@@ -20,6 +20,7 @@ import {
 } from '../sys/at.ts'
 import { fsPath } from '../tar/path-bytes.ts'
 import { OpenDirectories } from './open-directories.ts'
+import { makeWhiteout } from './whiteouts.ts'
 
 /** What an entry says besides its bytes. */
 export type Node = Pick<Entry, 'type' | 'mode' | 'uid' | 'gid' | 'mtime' | 'xattrs'>
@@ -62,7 +63,7 @@ export class EntryWriter {
 
   /** An overlay's mark that there is nothing. */
   whiteout(path: string): void {
-    this.#at(path, (dir, name) => makeNodeAt(dir, name, 'char', 0))
+    this.#at(path, makeWhiteout)
   }
 
   /** Another name for a file that is there. */

@@ -46,6 +46,20 @@ export function resolvConfPath(text: string): '/etc/resolv.conf' | '/run/systemd
   return servers.length === 1 && servers[0] === '127.0.0.53' ? '/run/systemd/resolve/resolv.conf' : '/etc/resolv.conf'
 }
 
+/** The address of the interface with the default route in /proc/net/route, else the first that is not loopback; IPv4. */
+export function outwardAddress(
+  routes: string,
+  interfaces: NodeJS.Dict<readonly { readonly address: string; readonly family: string; readonly internal: boolean }[]>,
+): string | undefined {
+  const byDefault = routes
+    .split('\n')
+    .map(line => line.split('\t'))
+    .find(([, destination]) => destination === '00000000')?.[0]
+  return [byDefault ?? '', ...Object.keys(interfaces)]
+    .flatMap(name => interfaces[name] ?? [])
+    .find(({ family, internal }) => family === 'IPv4' && !internal)?.address
+}
+
 function isLoopback(ip: string): boolean {
   return isIPv6(ip) ? ip === '::1' || /^::ffff:127\./i.test(ip) : ip.startsWith('127.')
 }

@@ -1,18 +1,19 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { dirname } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
 import { MS, mount } from '../sys/mount.ts'
 import { MAX_LOWERS } from '../sys/overlay.ts'
 import { cover } from './cover.ts'
 import { makeDeviceNodes, ownDevices } from './devices.ts'
-import { hostsFile, resolvConf, resolvConfPath } from './hosts.ts'
+import { hostsFile, outwardAddress, resolvConf, resolvConfPath } from './hosts.ts'
 import { mountLayers } from './layers.ts'
 import type { StepNetwork } from './network.ts'
 import { lstat, resolveInRoot } from './paths.ts'
 import type { Bind, Prepared } from './spec.ts'
 import type { Step } from './step.ts'
 import { prepareMounts } from './step-mounts.ts'
-import { Stubs } from './stubs.ts'
+import { dropStubDirectories, Stubs } from './stubs.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { Undo } from './undo.ts'
 import { lookUpUser, type StepUser } from './user.ts'
@@ -63,6 +64,8 @@ function makeRoot(step: Step, place: string, around: Surroundings, undo: Undo): 
     if (!devices) mount('', root, '', MS.REMOUNT | MS.BIND | MS.NODEV)
     return root
   }
+  // After the unmounting: what came up from there into `upper`, because something was made in it, goes.
+  undo.add(() => dropStubDirectories(step))
   // Below everything lies what every step needs to mount something on.
   const lowers = step.lowers.length < MAX_LOWERS ? [around.stubs, ...step.lowers] : step.lowers
   mountLayers(root, { ...step, lowers }, { rootless: around.rootless, devices }, undo)
@@ -93,13 +96,26 @@ function seal(root: string): void {
 
 /** /etc/hosts and /etc/resolv.conf. */
 function nameFiles(step: Step, network: StepNetwork | undefined, place: string, stubs: Stubs): Bind[] {
-  const files = { hosts: hostsFile(step.hostname, step.hosts), 'resolv.conf': resolvers(step, network) }
+  const files = {
+    hosts: hostsFile(
+      step.hostname,
+      step.hosts.map(([name, ip]) => [name, ip === 'host-gateway' ? gateway(step) : ip]),
+    ),
+    'resolv.conf': resolvers(step, network),
+  }
   return Object.entries(files).map(([name, text]) => {
     writeFileSync(`${place}/${name}`, text, { mode: 0o644 })
     const target = `/etc/${name}`
     stubs.make(target, 'file')
     return { source: `${place}/${name}`, target, options: ['ro', 'nosuid', 'nodev', 'noexec'] }
   })
+}
+
+/** Where a step reaches this machine: with a network of its own at the address by which this machine reaches others. */
+function gateway({ network }: Step): string {
+  return (
+    (network === 'host' ? undefined : outwardAddress(readText('/proc/net/route'), networkInterfaces())) ?? '127.0.0.1'
+  )
 }
 
 function resolvers(step: Step, network: StepNetwork | undefined): string {

@@ -23,7 +23,7 @@ export interface Step {
   /** No seccomp, all capabilities, devices writable (`RUN --security=insecure`). */
   readonly insecure: boolean
   readonly hostname: string
-  /** Lines for /etc/hosts besides those of docker: `host`, `ip`. */
+  /** Lines for /etc/hosts besides those of docker: `host`, `ip`; `host-gateway` stands for the address of this machine. */
   readonly hosts: readonly (readonly [host: string, ip: string])[]
   /** Bytes of /dev/shm. */
   readonly shmSize?: number

@@ -69,14 +69,31 @@ function removeEmpty(directory: string): void {
   }
 }
 
+const STUB_DIRECTORIES = ['proc', 'dev', 'sys', 'etc'] as const
+
+/** Takes copies of directories of the stub layer out of an upper directory, where they are as they were and in no other layer. */
+export function dropStubDirectories({
+  lowers,
+  upper,
+}: {
+  readonly lowers: readonly string[]
+  readonly upper: string
+}): void {
+  for (const name of STUB_DIRECTORIES) {
+    const stat = lstat(`${upper}/${name}`)
+    if (!stat?.isDirectory() || (stat.mode & 0o7777) !== 0o755 || stat.uid !== 0 || stat.gid !== 0) continue
+    if (!lowers.some(lower => lstat(`${lower}/${name}`) !== undefined)) removeEmpty(`${upper}/${name}`)
+  }
+}
+
 /**
  * Makes what roots seldom have, and what steps' mounts stand on, as a layer below all of them: so it is there without being
  * written into an upper directory. On the disk of the snapshots: elsewhere st_dev of files would differ from their directories'.
  */
 export function makeStubLayer(at: string): void {
-  for (const name of ['', '/proc', '/dev', '/sys', '/etc']) {
-    mkdirSync(at + name)
-    chmodSync(at + name, 0o755)
+  for (const name of ['', ...STUB_DIRECTORIES]) {
+    mkdirSync(`${at}/${name}`)
+    chmodSync(`${at}/${name}`, 0o755)
   }
   for (const name of ['hosts', 'resolv.conf']) {
     writeFileSync(`${at}/etc/${name}`, '')

@@ -35,6 +35,14 @@ step('default: a network of its own that reaches this machine and beyond, but no
   expect(await shop.run(fetch('10.0.2.2'), { network: 'default' })).toMatchObject({ stdout: '' })
 })
 
+step('host-gateway is where this machine listens', async () => {
+  const hosts = [['machine', 'host-gateway']] as const
+  const { stdout } = await shop.run('grep machine /etc/hosts', { network: 'default', hosts })
+  expect(await shop.run(fetch(stdout.split('\t')[0]!), { network: 'default', hosts })).toMatchObject({
+    stdout: 'hello',
+  })
+})
+
 step('none: loopback, which is up, and nothing else', async () => {
   const { stdout } = await shop.run('cd /sys/class/net && echo * && cat lo/operstate && ping -c1 127.0.0.1 | tail -2', {
     network: 'none',

@@ -70,7 +70,7 @@ export function nativeEngine({ noSteps = withoutSteps(), memory }: NativeOptions
     // Whoever needs no step needs nothing of this.
     lacks: cell => (runOps(cell).length > 0 ? noSteps : undefined),
     build: async (cell, tools) => {
-      steps ??= new Steps(tools)
+      steps ??= new Steps(tools, cell.steps.chroot)
       const build = new NativeBuild(cell, tools, steps)
       try {
         return await build.build()

@@ -3,9 +3,12 @@ import { join } from 'node:path'
 import { cancelled, isArchimageError } from '../../errors/error.ts'
 import type { LayerContent } from '../../layer/content.ts'
 import type { Tree } from '../../layer/tree.ts'
+import type { LayerItem } from '../../layer/write.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { RunOp } from '../../plan/lowered.ts'
 import { upperChanges } from '../../rootfs/changes.ts'
+import { type CopiedRoot, copyRoot } from '../../rootfs/copy.ts'
 import { writeDirectory } from '../../rootfs/directory.ts'
 import { type Scratch, Snapshots } from '../../rootfs/snapshots.ts'
 import type { CellName, Emit } from '../../run/events.ts'
@@ -62,8 +65,9 @@ export class Steps {
   readonly #emit: Emit
   readonly #signal: AbortSignal
   readonly #slots: Slots
-  /** How overlays mark what they hide: in a user namespace they may not do it in the machine's way. */
-  readonly #userxattr = isUserNamespace()
+  /** How overlays mark what they hide: in a user namespace, or without CAP_SYS_ADMIN, that may not be done in the machine's way. */
+  readonly #userxattr: boolean
+  readonly #chroot: boolean
   readonly #flights = new Flights<StepResult>()
   readonly #recalled = new Map<string, StepResult>()
   readonly #imports = new Map<string, Promise<StepResult | undefined>>()
@@ -76,8 +80,10 @@ export class Steps {
   #sandbox: Promise<Sandbox> | undefined
   #count = 0
 
-  constructor(input: BuildTools) {
+  constructor(input: BuildTools, chroot = false) {
     this.#store = input.store
+    this.#chroot = chroot
+    this.#userxattr = isUserNamespace() || chroot
     this.#emit = input.emit
     this.#signal = input.signal
     this.#slots = new Slots(input.jobs)
@@ -183,6 +189,10 @@ export class Steps {
       return await this.#slots.run(
         async () => {
           if (signal.aborted) throw cancelled(signal.reason)
+          const copied =
+            sandbox.facts.roots === 'copy'
+              ? await copyRoot(lowers, scratch.upper, { userxattr: this.#userxattr, signal })
+              : undefined
           const step = this.#step(request, lowers, scratch, prepared)
           const start = performance.now()
           const end = await sandbox.run(step, { output: (stream, bytes) => log.output(stream, bytes), signal })
@@ -191,7 +201,8 @@ export class Steps {
             throw stepFailure(op, end, cell.steps, log.last, {
               ...{ platform: request.platform, emulated, directories: [scratch.upper, ...lowers.toReversed()] },
             })
-          return this.#keep(key, request, scratch, { seconds: (performance.now() - start) / 1000, emulated }, signal)
+          const facts = { seconds: (performance.now() - start) / 1000, emulated }
+          return this.#keep(key, request, scratch.upper, copied, facts, signal)
         },
         this.#weight(cell, emulated),
       )
@@ -203,7 +214,11 @@ export class Steps {
   }
 
   #open(): Promise<Sandbox> {
-    this.#sandbox ??= openSandbox({ directory: this.#directory(), records: this.#store.records }).then(sandbox => {
+    this.#sandbox ??= openSandbox({
+      directory: this.#directory(),
+      records: this.#store.records,
+      ...(this.#chroot ? { runtime: 'chroot' as const } : {}),
+    }).then(sandbox => {
       this.#emit({ type: 'sandbox', ...sandbox.facts })
       for (const message of sandbox.facts.remarks) this.#emit({ type: 'warning', message })
       return sandbox
@@ -237,19 +252,37 @@ export class Steps {
   async #keep(
     key: string,
     { tree }: StepRequest,
-    { upper }: Scratch,
+    upper: string,
+    copied: CopiedRoot | undefined,
     facts: Pick<StepResult, 'seconds' | 'emulated'>,
     signal: AbortSignal,
   ): Promise<StepResult> {
-    const changes = await upperChanges(upper, tree, { userxattr: this.#userxattr, group: key.slice(0, 16), signal })
+    const changes = await upperChanges(upper, tree, {
+      ...{ userxattr: this.#userxattr, group: key.slice(0, 16), signal },
+      ...(copied && { whole: { untouched: copied.untouched, devices: !isUserNamespace() } }),
+    })
     if (changes.items.length === 0) {
       this.#store.records.putBlob(STEP, key, encodeStep({ items: [], ...facts }))
       return { items: [], ...facts }
     }
     const { id, items } = canonical(changes.items)
-    const directory = this.#snapshots.adopt(id, upper, changes)
+    const directory =
+      copied === undefined
+        ? this.#snapshots.adopt(id, upper, changes)
+        : await this.#apart(id, located(items, id, upper), signal)
     this.#store.records.putBlob(STEP, key, encodeStep({ id, items, ...facts }))
     return { id, items: located(items, id, directory), directory, ...facts }
+  }
+
+  /** What a step changed in a copied root, as the directory that an overlay would have left. */
+  async #apart(id: Digest, items: readonly LayerItem[], signal: AbortSignal): Promise<string> {
+    const scratch = this.#snapshots.scratch()
+    try {
+      const written = await writeDirectory(scratch.upper, items, this.#writing(signal))
+      return this.#snapshots.adopt(id, scratch.upper, written)
+    } finally {
+      scratch.dispose()
+    }
   }
 
   /** An emulator keeps more than one processor busy; a step with a limit may use all of it. */
