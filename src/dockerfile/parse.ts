@@ -17,15 +17,26 @@ const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true })
  * remedy, and nothing else, for any input. What it accepts and how it splits is what BuildKit's frontend does.
  */
 export function parseDockerfile(content: Uint8Array | string, file: string): Dockerfile {
-  const raw = linesOf(content, file)
+  const text = textOf(content, file)
+  const known = RECENT.get(text)
+  if (known !== undefined) return { ...known, file }
+  const raw = text.split('\n')
+  if (raw.at(-1) === '') raw.pop()
   const lines = raw.map(line => (line.endsWith('\r') ? line.replace(/\r+$/, '') : line))
   const source: Source = { file, lines }
   try {
-    return readDockerfile(source, raw)
+    const dockerfile = readDockerfile(source, raw)
+    if (RECENT.size === MOST_RECENT) RECENT.clear()
+    RECENT.set(text, dockerfile)
+    return dockerfile
   } catch (error) {
     throw explainBySyntax(error, source)
   }
 }
+
+/** A project's Dockerfiles are read more than once: to find their contexts, to plan, to check. The same text is the same file. */
+const RECENT = new Map<string, Dockerfile>()
+const MOST_RECENT = 1000
 
 function readDockerfile(source: Source, raw: readonly string[]): Dockerfile {
   const header = readDirectives(source)
@@ -59,7 +70,7 @@ function readDockerfile(source: Source, raw: readonly string[]): Dockerfile {
   return { ...source, escape: header.escape, directives: header.directives, globalArgs, stages }
 }
 
-function linesOf(content: Uint8Array | string, file: string): readonly string[] {
+function textOf(content: Uint8Array | string, file: string): string {
   const refuse = (message: string, hint: string): ArchimageError =>
     new ArchimageError('DOCKERFILE_INVALID', message, { hint, place: { file } })
   if (content.length > LARGEST)
@@ -70,9 +81,7 @@ function linesOf(content: Uint8Array | string, file: string): readonly string[] 
       throw refuse('the Dockerfile is encoded as UTF-16', 'save it as UTF-8')
     text = UTF8.decode(text)
   }
-  const lines = (text.charCodeAt(0) === 0xfeff ? text.slice(1) : text).split('\n')
-  if (lines.at(-1) === '') lines.pop()
-  return lines
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 }
 
 function empty(source: Source): ArchimageError {

@@ -6,6 +6,7 @@ import { ArchimageError, isArchimageError, type Place } from '../errors/error.ts
 import { didYouMean } from '../errors/suggest.ts'
 import { buildPlatform, formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts'
 import { parseReference } from '../oci/reference.ts'
+import { relocated } from './placed.ts'
 
 /** Where an instruction stands, with the lines around it. */
 export function placeIn(dockerfile: Dockerfile, instruction: Pick<Instruction, 'range'>): Place {
@@ -43,9 +44,13 @@ export function globalArguments(
   const values = new Map(automatic.map(([key, value]) => [key, given(key) ?? value]))
   const env = { get: (name: string) => values.get(name) }
   for (const instruction of dockerfile.globalArgs) {
-    const options = { escape: dockerfile.escape, place: placeIn(dockerfile, instruction) }
+    const own = (value: string): string =>
+      attempt(
+        () => expandWord(value, env, { escape: dockerfile.escape }).value,
+        error => relocated(error, placeIn(dockerfile, instruction)),
+      )
     for (const { key, value } of instruction.args) {
-      const result = given(key) ?? (value === undefined ? undefined : expandWord(value, env, options).value)
+      const result = given(key) ?? (value === undefined ? undefined : own(value))
       if (result !== undefined) values.set(key, result)
     }
   }
@@ -62,17 +67,21 @@ export interface ExpandedFrom {
 
 /** Image and platform of a FROM, with global arguments expanded. Throws DOCKERFILE_INVALID. */
 export function expandFrom(stage: Stage, globals: ReadonlyMap<string, string>, dockerfile: Dockerfile): ExpandedFrom {
-  const place = placeIn(dockerfile, stage.from)
-  const declared = new Set([
-    ...globals.keys(),
-    ...dockerfile.globalArgs.flatMap(({ args }) => args.map(arg => arg.key)),
-  ])
   const word = (text: string): Expansion =>
-    expandWord(text, { get: name => globals.get(name) }, { escape: dockerfile.escape, place })
+    attempt(
+      () => expandWord(text, { get: name => globals.get(name) }, { escape: dockerfile.escape }),
+      error => relocated(error, placeIn(dockerfile, stage.from)),
+    )
   const fail = (message: string, hint?: string): ArchimageError =>
-    new ArchimageError('DOCKERFILE_INVALID', message, { place, ...(hint ? { hint } : {}) })
-  const meant = ({ unmatched: [name] }: Expansion): string | undefined =>
-    name === undefined ? undefined : (didYouMean(name, declared) ?? `${name} has no value: ${GIVE_VALUE}`)
+    new ArchimageError('DOCKERFILE_INVALID', message, {
+      place: placeIn(dockerfile, stage.from),
+      ...(hint ? { hint } : {}),
+    })
+  const meant = ({ unmatched: [name] }: Expansion): string | undefined => {
+    if (name === undefined) return undefined
+    const declared = dockerfile.globalArgs.flatMap(({ args }) => args.map(({ key }) => key))
+    return didYouMean(name, [...globals.keys(), ...declared]) ?? `${name} has no value: ${GIVE_VALUE}`
+  }
 
   const image = word(stage.from.image)
   if (image.value === '')

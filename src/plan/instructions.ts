@@ -10,7 +10,6 @@ import type {
 import { expandWord, expandWords } from '../dockerfile/expand.ts'
 import { instructionLabel } from '../dockerfile/label.ts'
 import { ArchimageError } from '../errors/error.ts'
-import type { ContainerConfig } from '../oci/config.ts'
 import { copyHistory, copyOp } from './copy-op.ts'
 import { exposedPorts } from './expose.ts'
 import { placeIn } from './from.ts'
@@ -22,7 +21,7 @@ import { joinWorkdir, slashed } from './paths.ts'
 import { clean } from './posix.ts'
 import { runOp, type StepPolicy, shellOf } from './run-op.ts'
 import { isSignal } from './signals.ts'
-import { type StageState, setEnvironment, setVariable } from './stage-state.ts'
+import { put, type StageState, setEnvironment, setVariable } from './stage-state.ts'
 
 const HISTORY_COMMENT = 'buildkit.dockerfile.v0'
 
@@ -46,18 +45,17 @@ export interface Scope {
 
 /**
  * Applies an instruction to the state of its stage, config and history as BuildKit's frontend makes them; gives the operation
- * that makes a layer, if there is one. Throws DOCKERFILE_INVALID.
+ * that makes a layer, if there is one. What takes files from elsewhere has to be waited for, the others not: a promise for each
+ * is what most of the time went to. Throws, or rejects with, DOCKERFILE_INVALID.
  */
-export async function applyInstruction(
+export function applyInstruction(
   instruction: Instruction,
   state: StageState,
   scope: Scope,
-): Promise<Op | undefined> {
+): Op | undefined | Promise<Op> {
   const { os } = state.platform
   const word = (text: string): string => expanded(text, state, scope)
-  const set = (change: Partial<ContainerConfig>): void => {
-    state.config = { ...state.config, ...change }
-  }
+  const { config } = state
   const commit = (text: string): undefined => addHistory(state, scope, text, false)
   const write = <T extends Op>(op: T, text: string): T => {
     state.empty = false
@@ -86,35 +84,37 @@ export async function applyInstruction(
     }
     case 'label': {
       const pairs = instruction.pairs.map(({ key, value }) => [word(key), word(value)] as const)
-      set({ Labels: { ...state.config.Labels, ...Object.fromEntries(pairs) } })
+      config.Labels ??= {}
+      for (const [key, value] of pairs) put(config.Labels, key, value)
       return commit(`LABEL ${list(pairs)}`)
     }
     case 'workdir': {
-      const path = joinWorkdir(state.config.WorkingDir ?? '/', word(instruction.path), os)
-      set({ WorkingDir: path })
+      const path = joinWorkdir(config.WorkingDir ?? '/', word(instruction.path), os)
+      config.WorkingDir = path
       const at = slashed(path, os)
       if (at === '/') return commit('WORKDIR /')
-      const user = state.config.User ?? ''
+      const user = config.User ?? ''
       checkOwner(`WORKDIR after USER ${user}`, user, false)
       return write({ kind: 'workdir', path: clean(at), user, ...placed(instruction) }, `WORKDIR ${at}`)
     }
     case 'user': {
       const user = word(instruction.user)
-      set({ User: user })
+      config.User = user
       return commit(`USER ${user}`)
     }
     case 'expose': {
-      const env = { get: (name: string) => state.env.get(name) }
       const ports = exposedPorts(
-        instruction.ports.flatMap(port => expandWords(port, env, { escape: scope.dockerfile.escape }).words),
+        instruction.ports.flatMap(port => expandWords(port, state.env, scope.dockerfile).words),
       )
-      set({ ExposedPorts: { ...state.config.ExposedPorts, ...Object.fromEntries(ports.map(port => [port, {}])) } })
+      config.ExposedPorts ??= {}
+      for (const port of ports) config.ExposedPorts[port] = {}
       return commit(`EXPOSE [${ports.join(' ')}]`)
     }
     case 'volume': {
       const paths = instruction.paths.map(word)
       if (paths.includes('')) throw failure(scope.dockerfile, instruction, 'VOLUME: a path is empty')
-      set({ Volumes: { ...state.config.Volumes, ...Object.fromEntries(paths.map(path => [path, {}])) } })
+      config.Volumes ??= {}
+      for (const path of paths) put(config.Volumes, path, {})
       return commit(`VOLUME [${paths.join(' ')}]`)
     }
     case 'stopsignal': {
@@ -126,57 +126,57 @@ export async function applyInstruction(
           `STOPSIGNAL: "${signal}" is not a signal`,
           'for instance SIGTERM, or 9',
         )
-      set({ StopSignal: signal })
+      config.StopSignal = signal
       return commit(`STOPSIGNAL ${signal}`)
     }
     case 'shell':
-      set({ Shell: instruction.args })
+      config.Shell = instruction.args
       return commit(`SHELL [${instruction.args.join(' ')}]`)
     case 'cmd': {
       const args = commandArgs(instruction.command, state)
       state.cmdSet = true
-      set({ Cmd: args, ArgsEscaped: true })
+      config.Cmd = args
+      config.ArgsEscaped = true
       return commit(`CMD ${goQuoteList(args)}`)
     }
     case 'entrypoint': {
       const args = commandArgs(instruction.command, state)
-      set({ Entrypoint: args })
-      if (!state.cmdSet) {
-        const { Cmd: _, ...rest } = state.config
-        state.config = rest
-      }
+      config.Entrypoint = args
+      if (!state.cmdSet) delete config.Cmd
       return commit(`ENTRYPOINT ${goQuoteList(args)}`)
     }
     case 'healthcheck': {
       const health = healthcheck(instruction)
-      set({ Healthcheck: health })
+      config.Healthcheck = health
       return commit(`HEALTHCHECK ${healthText(health)}`)
     }
     case 'onbuild':
-      set({ OnBuild: [...(state.config.OnBuild ?? []), instruction.expression] })
+      config.OnBuild ??= []
+      config.OnBuild.push(instruction.expression)
       return undefined
     case 'copy':
-    case 'add': {
-      const fail = (message: string, hint?: string): ArchimageError =>
-        failure(scope.dockerfile, instruction, message, hint)
-      const from = await scope.source(instruction)
-      const dest = word(instruction.dest)
-      const op = copyOp(instruction, state, { from, dest, word, fail, ...placed(instruction) })
-      if (op.chown) checkOwner(`--chown=${op.chown}`, op.chown, op.link)
-      return write(op, copyHistory(op, dest))
-    }
-    case 'run': {
-      const fail = (message: string, hint?: string): ArchimageError =>
-        failure(scope.dockerfile, instruction, message, hint)
-      const op = await runOp(instruction, state, {
-        ...scope,
-        file: scope.dockerfile.file,
-        word,
-        fail,
-        ...placed(instruction),
-      })
-      return write(op, `RUN ${[...seenArguments(state), ...op.args].join(' ')} # buildkit`)
-    }
+    case 'add':
+      return copy(instruction)
+    case 'run':
+      return run(instruction)
+  }
+
+  function fail(message: string, hint?: string): ArchimageError {
+    return failure(scope.dockerfile, instruction, message, hint)
+  }
+
+  async function copy(instruction: CopyInstruction | AddInstruction): Promise<Op> {
+    const from = await scope.source(instruction)
+    const dest = word(instruction.dest)
+    const op = copyOp(instruction, state, { from, dest, word, fail, ...placed(instruction) })
+    if (op.chown) checkOwner(`--chown=${op.chown}`, op.chown, op.link)
+    return write(op, copyHistory(op, dest))
+  }
+
+  async function run(instruction: RunInstruction): Promise<Op> {
+    const { file } = scope.dockerfile
+    const op = await runOp(instruction, state, { ...scope, file, word, fail, ...placed(instruction) })
+    return write(op, `RUN ${[...seenArguments(state), ...op.args].join(' ')} # buildkit`)
   }
 
   /** BuildKit looks names up in what is there, and refuses where nothing is. */
@@ -201,7 +201,7 @@ export function failure(dockerfile: Dockerfile, at: Instruction, message: string
 }
 
 function expanded(text: string, state: StageState, { dockerfile }: Scope): string {
-  return expandWord(text, { get: name => state.env.get(name) }, { escape: dockerfile.escape }).value
+  return expandWord(text, state.env, dockerfile).value
 }
 
 function addHistory(state: StageState, { created }: Scope, text: string, layer: boolean): undefined {

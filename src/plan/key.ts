@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { BaseImage, CopyOp, CopySource, Lowered, Op, RunMount, RunOp } from './lowered.ts'
 
 /** Raised when anything about how bytes come out of a Dockerfile changes (DESIGN §4: bytes have a format version). */
@@ -62,12 +62,10 @@ export function cellKey(lowered: Lowered, options: KeyOptions, files: (use: File
       if (uses.length > 0) parts[`${index}.${i} files of ${op.label}`] = uses.map(files).join()
     }
   }
-  const hash = createHash('sha256')
-  for (const [name, value] of Object.entries(parts)) hash.update(JSON.stringify([name, value])).update('\n')
-  const digests = Object.fromEntries(
-    Object.entries(parts).map(([name, value]) => [name, createHash('sha256').update(value).digest('hex').slice(0, 16)]),
-  )
-  return { key: hash.digest('hex'), parts: digests }
+  const entries = Object.entries(parts)
+  const key = hash('sha256', entries.map(entry => `${JSON.stringify(entry)}\n`).join(''), 'hex')
+  const digests = Object.fromEntries(entries.map(([name, value]) => [name, hash('sha256', value, 'hex').slice(0, 16)]))
+  return { key, parts: digests }
 }
 
 /**
@@ -76,7 +74,7 @@ export function cellKey(lowered: Lowered, options: KeyOptions, files: (use: File
  * native engine's.
  */
 export function engineKey({ key, parts }: CellKey, engine: string): CellKey {
-  const own = engine === 'native' ? key : createHash('sha256').update(`${engine} ${key}`).digest('hex')
+  const own = engine === 'native' ? key : hash('sha256', `${engine} ${key}`, 'hex')
   return { key: own, parts: { ...parts, engine } }
 }
 

@@ -220,8 +220,16 @@ export async function lower(input: LowerInput): Promise<Lowered> {
     const replaced = (await replacement(stage)) !== undefined
     if (!replaced) {
       begin(state)
-      for (const trigger of triggers) await apply(parseTrigger(trigger, stage), stage.from)
-      for (const instruction of stage.instructions) await apply(instruction, instruction)
+      for (const instruction of [...triggers.map(text => parseTrigger(text, stage)), ...stage.instructions])
+        try {
+          const made = applyInstruction(instruction, state, scope)
+          const op = made instanceof Promise ? await made : made
+          if (op) ops.push(op)
+        } catch (error) {
+          if (isArchimageError(error) && !error.place)
+            throw Object.assign(error, { place: placeIn(dockerfile, instruction) })
+          throw error
+        }
     }
     const lowered: LoweredStage = {
       index: stage.index,
@@ -240,16 +248,6 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       ...(replaced ? { replaced } : {}),
     }
     return { lowered, state }
-
-    async function apply(instruction: Instruction, at: Instruction): Promise<void> {
-      try {
-        const op = await applyInstruction(instruction, state, scope)
-        if (op) ops.push(op)
-      } catch (error) {
-        if (isArchimageError(error) && !error.place) throw Object.assign(error, { place: placeIn(dockerfile, at) })
-        throw error
-      }
-    }
   }
 
   async function copySource(instruction: CopyInstruction | AddInstruction, stage: Stage): Promise<CopySource> {
