@@ -44,7 +44,7 @@ export async function unpackContenders(folder: string, files: string): Promise<C
           throw new Error('there is one layer only')
         }
         const layer = { index, chainId: index.diffId, stream }
-        const made = await new Snapshots(store, { userxattr: false }).layer(layer, new Tree(), { open })
+        const made = await new Snapshots(store, { marks: 'trusted' }).layer(layer, new Tree(), { open })
         writeFileSync(place('made', round), made)
       },
       check: round => check(readFileSync(place('made', round), 'utf8')),

@@ -88,7 +88,7 @@ export async function buildProject(
   const byDigest = outputs.list.some(output => output.pushByDigest)
   const request = requestOf(project, services, platforms, pushing, settings)
   const caches = { ...outputs.caches, single: false }
-  const more = { caches, ...(byDigest ? { byDigest } : {}), ...(entered ? { noSteps: entered } : {}) }
+  const more = { caches, ...(byDigest ? { byDigest } : {}), means: entered }
   return execute({ ...request, ...more }, pushing, outputs, signal, project.root)
 }
 
@@ -124,7 +124,7 @@ async function buildPath(
       names: () => names,
       archNames: (_, platform) => archNamesOf(names, platform, pushing),
       ...(byDigest ? { byDigest } : {}),
-      ...(entered ? { noSteps: entered } : {}),
+      means: entered,
       caches: { ...outputs.caches, single: true },
       indexAnnotations,
     },

@@ -31,8 +31,8 @@ export async function run(invocation: Invocation): Promise<number> {
     options,
   )
   // As the build would: what it says of engines is for the user that the steps would have.
-  const noSteps = await enterForSteps(dockerfilesOf(project, directory, options), options, invocation.signal)
-  if (typeof noSteps === 'number') return noSteps
+  const means = await enterForSteps(dockerfilesOf(project, directory, options), options, invocation.signal)
+  if (typeof means === 'number') return means
   const services = selectServices(project, args)
   const request = requestOf(
     project,
@@ -43,11 +43,14 @@ export async function run(invocation: Invocation): Promise<number> {
   )
   const tools = open(options, say)
   try {
-    const plan = await planRun(noSteps ? { ...request, noSteps } : request, {
-      ...tools,
-      emit: () => {},
-      signal: invocation.signal,
-    })
+    const plan = await planRun(
+      { ...request, means },
+      {
+        ...tools,
+        emit: () => {},
+        signal: invocation.signal,
+      },
+    )
     for (const warning of plan.warnings) say(`warning: ${sanitize(warning)}`)
     if (options['json'] === true) {
       print(

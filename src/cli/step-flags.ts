@@ -31,13 +31,14 @@ export function addStepFlags(program: Command): void {
     .addOption(list('--add-host <host:ip>', 'a line in the hosts file of RUN steps'))
     .option('--shm-size <bytes>', 'size of /dev/shm in RUN steps: 64m')
     .addOption(list('--ulimit <limit>', 'limit of RUN steps: nofile=1024:2048'))
+    .addOption(
+      new Option(
+        '--sandbox <how>',
+        'start RUN steps this way; chroot hardly confines them, for containers that may not make namespaces',
+      ).choices(['auto', 'namespaces', 'runc', 'crun', 'chroot']),
+    )
+    .option('--install-emulators', 'register QEMU for the platforms of RUN steps that cannot run here')
     .addOption(list('--resource <limit>', 'limit of each RUN step: memory=2g, cpu-quota=50000'))
-  program.addOption(
-    new Option(
-      '--sandbox <kind>',
-      'chroot: RUN steps are hardly confined, for containers that may not make namespaces',
-    ).choices(['auto', 'chroot']),
-  )
   for (const [flags, name] of LEGACY_LIMITS)
     program.addOption(new Option(flags, `the same as --resource ${name}=…`).hideHelp())
 }
@@ -84,7 +85,6 @@ export function stepFlags(options: Options, directory: string, env: NodeJS.Proce
       agents,
       hosts: all('addHost').flatMap(text => text.split(',').map(host)),
       ...(shmSize ? { shmSize } : {}),
-      ...(options['sandbox'] === 'chroot' ? { chroot: true } : {}),
       ulimits: all('ulimit').map(ulimit),
       limits: limitsOf([
         ...LEGACY_LIMITS.flatMap(([flags, name]) => {

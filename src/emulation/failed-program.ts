@@ -13,7 +13,7 @@ export interface FailedProgram {
  */
 const PATTERNS: readonly (readonly [FailedProgram['kind'] | 'script', RegExp])[] = [
   // busybox and perl try a program that the kernel refuses as a script: its first bytes are "not found"
-  ['exec-format', /^(\S.*?): (?:line )?\d+: \x7f?ELF/],
+  ['exec-format', /^(\S.*?): (?:line )?\d+: (?:\x7f?ELF|MZ)/],
   ['script', /^(\S+): (?:line )?\d+: syntax error\b/i],
   ['exec-format', /^(?:\S*sh: )(?:line )?\d+: (?:exec: )?(.+?): (?:cannot execute binary file: )?Exec format error$/],
   ['exec-format', /^\S*sh: (.+?): (?:cannot execute binary file: )?Exec format error$/],

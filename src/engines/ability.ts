@@ -1,20 +1,39 @@
-import { type Memory, probePlatforms } from '../emulation/ability.ts'
-import { formatPlatform, type Platform } from '../oci/platform.ts'
-import type { RunAbility } from './engine.ts'
+import { type Ability, probePlatforms } from '../emulation/ability.ts'
+import { type ReadyOptions, readyPlatforms } from '../emulation/ready.ts'
+import { formatPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
 
-export type { Memory } from '../emulation/ability.ts'
+export type { Ability } from '../emulation/ability.ts'
 
 /** How programs run on this machine: measured once for each platform, by starting one. */
-export function measuredAbility(memory?: Memory): (platform: Platform) => Promise<RunAbility> {
-  const known = new Map<string, Promise<RunAbility>>()
-  const measure = async (platform: Platform): Promise<RunAbility> => {
-    const abilities = await probePlatforms([platform], memory ? { memory } : {})
-    return Object.values(abilities)[0]!
+export class MachineAbility {
+  readonly #options: ReadyOptions
+  readonly #known = new Map<string, Promise<Ability>>()
+
+  constructor(options: ReadyOptions = {}) {
+    this.#options = options
   }
-  return platform => {
-    const name = formatPlatform(platform)
-    const promise = known.get(name) ?? measure(platform)
-    known.set(name, promise)
-    return promise
+
+  /** Measures what a run needs before it begins, and gets ready what may be without asking, or was asked for. */
+  async ready(wanted: readonly Platform[]): Promise<void> {
+    const platforms = [...new Map(wanted.map(normalizePlatform).map(one => [formatPlatform(one), one])).values()]
+    if (platforms.length === 0) return
+    const measured = readyPlatforms(platforms, this.#options)
+    for (const name of platforms.map(one => formatPlatform(one))) {
+      const ability = measured.then(abilities => abilities[name]!)
+      ability.catch(() => {})
+      this.#known.set(name, ability)
+    }
+    await measured
+  }
+
+  readonly of = (platform: Platform): Promise<Ability> => {
+    const name = formatPlatform(normalizePlatform(platform))
+    const known = this.#known.get(name) ?? this.#measure(platform)
+    this.#known.set(name, known)
+    return known
+  }
+
+  async #measure(platform: Platform): Promise<Ability> {
+    return Object.values(await probePlatforms([platform], this.#options))[0]!
   }
 }

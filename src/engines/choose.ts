@@ -1,6 +1,7 @@
 import { ArchimageError } from '../errors/error.ts'
-import { formatPlatform } from '../oci/platform.ts'
+import { formatPlatform, type Platform } from '../oci/platform.ts'
 import type { RunOp } from '../plan/lowered.ts'
+import type { StepUse } from '../plan/references.ts'
 import type { Abilities, Cell, Engine, Problem } from './engine.ts'
 import { ENGINES, type EngineName } from './names.ts'
 import type { NativeOptions } from './native/engine.ts'
@@ -24,7 +25,7 @@ export function engineLoader(options: NativeOptions = {}): (name: EngineName) =>
       case 'docker':
         return (await import('./docker/engine.ts')).dockerEngine()
       case 'podman':
-        return (await import('./podman/engine.ts')).podmanEngine(options.memory)
+        return (await import('./podman/engine.ts')).podmanEngine(options.ability)
     }
   }
 }
@@ -67,7 +68,23 @@ export class Engines {
       }
       problems.push([name, judged])
     }
-    throw missing(cell, run, problems)
+    throw missing(run && { file: cell.lowered.file, ...run }, problems)
+  }
+
+  /** Why no engine here runs the programs that some steps need, as far as that is known before anything else is; else undefined. */
+  async refusal(steps: readonly StepUse[], file: string): Promise<ArchimageError | undefined> {
+    const [first] = steps
+    if (first === undefined) return undefined
+    const platforms = [...new Map(steps.map(({ platform }) => [formatPlatform(platform), platform])).values()]
+    const problems: (readonly [EngineName, Problem])[] = []
+    for (const name of this.#forced === undefined ? ENGINES : [this.#forced]) {
+      const abilities = await this.#probed(name)
+      const judged = abilities.problems[0] ?? (await judgePlatforms(abilities, platforms))
+      if ('emulated' in judged) return undefined
+      problems.push([name, judged])
+    }
+    const { range, original } = first.instruction
+    return missing({ file, range, label: original }, problems)
   }
 
   /** Ends what the engines left open. */
@@ -83,27 +100,27 @@ export class Engines {
   }
 
   async #judged(name: EngineName, cell: Cell): Promise<Problem | { readonly emulated: boolean }> {
+    const abilities = await this.#probed(name)
     const engine = await this.#engine(name)
-    let abilities = this.#abilities.get(name)
-    if (!abilities) {
-      abilities = engine.probe(this.#signal)
-      this.#abilities.set(name, abilities)
-    }
-    return judge(engine, await abilities, cell)
+    return abilities.problems[0] ?? engine.lacks?.(cell) ?? judgePlatforms(abilities, runPlatforms(cell))
+  }
+
+  async #probed(name: EngineName): Promise<Abilities> {
+    const engine = await this.#engine(name)
+    const abilities = this.#abilities.get(name) ?? engine.probe(this.#signal)
+    this.#abilities.set(name, abilities)
+    return abilities
   }
 }
 
-/** Why an engine cannot build a cell; else whether something of it is emulated. */
-async function judge(
-  engine: Engine,
-  abilities: Abilities,
-  cell: Cell,
+/** Why an engine cannot run programs of some platforms; else whether some are emulated. */
+async function judgePlatforms(
+  { runs }: Abilities,
+  platforms: readonly Platform[],
 ): Promise<Problem | { readonly emulated: boolean }> {
-  const problem = abilities.problems[0] ?? engine.lacks?.(cell)
-  if (problem) return problem
   let emulated = false
-  for (const platform of runPlatforms(cell)) {
-    const { how, problem } = (await abilities.runs?.(platform)) ?? { how: 'native' }
+  for (const platform of platforms) {
+    const { how, problem } = (await runs?.(platform)) ?? { how: 'native' }
     if (how === 'no') return problem ?? noPrograms(formatPlatform(platform))
     if (how === 'emulated') emulated = true
   }
@@ -118,12 +135,11 @@ function noPrograms(platform: string): Problem {
 }
 
 function missing(
-  { lowered }: Cell,
-  run: RunOp | undefined,
+  run: (Pick<RunOp, 'range' | 'label'> & { readonly file: string }) | undefined,
   problems: readonly (readonly [EngineName, Problem])[],
 ): ArchimageError {
   const place = run && {
-    place: { file: lowered.file, line: run.line, column: run.range.start.column, endLine: run.range.end.line },
+    place: { file: run.file, line: run.range.start.line, column: run.range.start.column, endLine: run.range.end.line },
   }
   const [only, ...more] = problems
   const code = only?.[1].code ?? 'ENGINE_MISSING'

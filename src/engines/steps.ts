@@ -1,4 +1,5 @@
-import type { StepLimits } from '../sandbox/step.ts'
+import type { SandboxFacts, StepLimits } from '../sandbox/step.ts'
+import type { Problem } from './engine.ts'
 
 export interface Secret {
   readonly bytes: Uint8Array
@@ -18,10 +19,20 @@ export interface StepSettings {
   readonly shmSize?: number
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
   readonly limits: StepLimits
-  /** `--sandbox=chroot`: steps are hardly confined, on copied roots, for the native engine where namespaces cannot be made. */
-  readonly chroot?: boolean
   /** Stages whose steps run again although their result is known; `true` for all. Names in lower case. */
   readonly fresh: true | ReadonlySet<string>
+}
+
+/** How RUN steps may run on this machine: what the user can, and what the command line says of it. */
+export interface StepMeans {
+  /** Why this user runs none natively. */
+  readonly noSteps?: Problem
+  /** `--sandbox`: only this way of starting steps. */
+  readonly sandbox?: SandboxFacts['runtime']
+  /** This process is in user and mount namespaces that were made for it alone. */
+  readonly ownNamespace?: boolean
+  /** `--install-emulators`. */
+  readonly installEmulators?: boolean
 }
 
 export const NO_SETTINGS: StepSettings = {

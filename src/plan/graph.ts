@@ -6,7 +6,7 @@ import type { Project, Service } from '../project/project.ts'
 import { matchServiceReference } from '../project/references.ts'
 import { dockerfileFor } from '../project/service.ts'
 import { placeIn } from './from.ts'
-import { type ImageUse, imageUses } from './references.ts'
+import { type ImageUse, needs as needsOf, type StepUse } from './references.ts'
 import { unusedArguments } from './unused-arguments.ts'
 
 /** What a reference in a Dockerfile turned out to be; `plan` prints these. */
@@ -28,6 +28,8 @@ export interface PlannedCell {
   /** Cells that must be right before this one can be built. */
   readonly needs: readonly string[]
   readonly resolutions: readonly Resolution[]
+  /** RUN steps, but for those that images leave to whoever builds upon them. */
+  readonly steps: readonly StepUse[]
   /** Asked for by name or default, and not only because another service needs it. */
   readonly asked: boolean
 }
@@ -92,14 +94,14 @@ export function buildGraph(input: GraphInput): Graph {
     const dockerfile = input.readDockerfile(dockerfilePath)
     const needs: string[] = []
     const resolutions: Resolution[] = []
-    const uses = imageUses(dockerfile, {
+    const { images, steps } = needsOf(dockerfile, {
       platform,
       args: input.args(service),
       ...(service.target === undefined ? {} : { target: service.target }),
       named: service.buildContexts,
       triggersOf: (reference, wanted) => triggersOf(reference, wanted, service),
     })
-    for (const use of uses) resolutions.push(resolution(use, service, dockerfile, platform, needs))
+    for (const use of images) resolutions.push(resolution(use, service, dockerfile, platform, needs))
     for (const [name, value] of Object.entries(service.buildContexts)) {
       const other = /^(?:service|target):(.+)$/s.exec(value)?.[1]
       const [, only] = name.split('::')
@@ -107,7 +109,8 @@ export function buildGraph(input: GraphInput): Graph {
         needService(other, `build-contexts: ${name}`, platform, needs)
     }
     path.pop()
-    cells.set(id, { id, service, platform, dockerfilePath, dockerfile, needs, resolutions, asked: asked.has(id) })
+    const place = { id, service, platform, dockerfilePath, dockerfile }
+    cells.set(id, { ...place, needs, resolutions, steps, asked: asked.has(id) })
     return id
   }
 

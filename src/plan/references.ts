@@ -16,21 +16,36 @@ export interface ImageUse {
   readonly how: 'from' | 'copy' | 'mount'
 }
 
+export interface ReferenceOptions {
+  readonly platform: Platform
+  readonly args: Readonly<Record<string, string>>
+  readonly target?: string
+  /** Named contexts; those for other platforms do not count. */
+  readonly named: Readonly<Record<string, string>>
+  /** The ONBUILD instructions of an image that is built upon, where they are known. */
+  readonly triggersOf?: (reference: string, platform: Platform) => readonly Instruction[]
+}
+
 /**
  * The images, not stages, that the target of a Dockerfile builds upon, copies from or mounts, for one platform. Looks at nothing
- * outside the Dockerfile; `triggersOf` tells the ONBUILD instructions of an image that is built upon, where they are known.
+ * outside the Dockerfile.
  */
-export function imageUses(
+export function imageUses(dockerfile: Dockerfile, options: ReferenceOptions): ImageUse[] {
+  return needs(dockerfile, options).images
+}
+
+/** A RUN instruction that the target of a Dockerfile needs. */
+export interface StepUse {
+  readonly instruction: Instruction
+  /** Whose programs it runs. */
+  readonly platform: Platform
+}
+
+/** What is needed of a Dockerfile for one platform, as far as it can be known without any image. */
+export function needs(
   dockerfile: Dockerfile,
-  options: {
-    readonly platform: Platform
-    readonly args: Readonly<Record<string, string>>
-    readonly target?: string
-    /** Named contexts; those for other platforms do not count. */
-    readonly named: Readonly<Record<string, string>>
-    readonly triggersOf?: (reference: string, platform: Platform) => readonly Instruction[]
-  },
-): ImageUse[] {
+  options: ReferenceOptions,
+): { readonly images: ImageUse[]; readonly steps: StepUse[] } {
   const platform = normalizePlatform(options.platform)
   const globals = globalArguments({ dockerfile, args: options.args }, platform, options.target)
   const target = targetStage(dockerfile, options.target)
@@ -56,7 +71,12 @@ export function imageUses(
       return use === undefined ? [] : (options.triggersOf?.(use.reference, use.platform) ?? [])
     },
   })
-  return needed.flatMap(({ stage, instructions }) => [
+  const steps = needed.flatMap(({ stage, instructions }) =>
+    instructions
+      .filter(({ kind }) => kind === 'run')
+      .map((instruction): StepUse => ({ instruction, platform: platformOf(stage) })),
+  )
+  const images = needed.flatMap(({ stage, instructions }) => [
     ...[base(stage) ?? []].flat(),
     ...instructions.flatMap((instruction, i) =>
       sourcesOf(dockerfile, instruction)
@@ -72,6 +92,14 @@ export function imageUses(
         ),
     ),
   ])
+  return { images, steps }
+
+  /** That of the stage which it stands upon, down to an image. */
+  function platformOf(stage: Stage): Platform {
+    const { image, platform: own } = from(stage)
+    const below = isReplaced(stage) ? undefined : baseStage(dockerfile, stage, image)
+    return below ? platformOf(below) : image === 'scratch' ? platform : (own ?? platform)
+  }
 }
 
 /** The names in an instruction that are no stages. */

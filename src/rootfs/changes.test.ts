@@ -40,8 +40,9 @@ type Roots = 'trusted marks' | 'user marks' | 'copies'
 async function steps(list: readonly (readonly Act[])[], roots: Roots): Promise<void> {
   const home = mkdtempSync(join(folder, 'run-'))
   using store = openStore({ home: join(home, 'store') })
-  const userxattr = roots === 'user marks'
-  const snapshots = new Snapshots(store, { userxattr })
+  const marks = ({ 'trusted marks': 'trusted', 'user marks': 'user', copies: 'names' } as const)[roots]
+  const userxattr = marks === 'user'
+  const snapshots = new Snapshots(store, { marks })
   const [tree, fromLayers] = [new Tree(), new Tree()]
   const empty = store.scratch()
   const [lowers, unpacked]: [string[], string[]] = [[empty], [empty]]
@@ -55,11 +56,11 @@ async function steps(list: readonly (readonly Act[])[], roots: Roots): Promise<v
       for (const one of acts) perform(root, one)
       return seenIn(root)
     }
-    const options = { userxattr, group: String(i) }
+    const options = { marks, group: String(i) }
     let seen: Seen
     let changes: Changes
     if (roots === 'copies') {
-      const { untouched } = await copyRoot(unpacked, scratch.upper, { userxattr })
+      const { untouched } = await copyRoot(unpacked, scratch.upper, { marks })
       expect(sorted(seenIn(scratch.upper))).toEqual(sorted(seenInTree(tree)))
       seen = act(scratch.upper)
       changes = await upperChanges(scratch.upper, tree, { ...options, whole: { untouched, devices: true } })
@@ -85,7 +86,11 @@ async function steps(list: readonly (readonly Act[])[], roots: Roots): Promise<v
     scratch.dispose()
   }
   const whole = (root: string) => expect(sorted(seenIn(root))).toEqual(sorted(seenInTree(tree)))
-  await mounted(home, unpacked, undefined, whole, userxattr)
+  if (roots === 'copies') {
+    const copy = store.scratch()
+    await copyRoot(unpacked, copy, { marks })
+    whole(copy)
+  } else await mounted(home, unpacked, undefined, whole, userxattr)
   content.close()
   removeTree(home)
 }
@@ -93,13 +98,13 @@ async function steps(list: readonly (readonly Act[])[], roots: Roots): Promise<v
 /** What a shell script changes on a root that another script made. */
 async function change(before: string, step: string, options: Partial<ChangesOptions> = {}) {
   using store = openStore({ home: join(folder, 'store') })
-  const snapshots = new Snapshots(store, { userxattr: false })
+  const snapshots = new Snapshots(store, { marks: 'trusted' })
   const tree = new Tree()
   const lowers = [store.scratch()]
   for (const [i, script] of [before, step].entries()) {
     const scratch = snapshots.scratch()
     await mounted(folder, lowers, scratch, target => sh(script, target))
-    const { items, bytes } = await upperChanges(scratch.upper, tree, { userxattr: false, group: `${i}`, ...options })
+    const { items, bytes } = await upperChanges(scratch.upper, tree, { marks: 'trusted', group: `${i}`, ...options })
     if (i === 1) return { items, bytes, tree, words: items.map(({ path, kind }) => `${kind} ${path}`) }
     applyItems(tree, items)
     lowers.push(scratch.upper)

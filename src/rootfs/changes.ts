@@ -21,11 +21,12 @@ import {
 import { createHasher, hashHex } from '../sys/hash.ts'
 import { comparePaths, decodePath, encodePath, fsPath } from '../tar/path-bytes.ts'
 import { parentOf } from './items.ts'
+import { type Marks, opaqueAttribute, WHITEOUT } from './marks.ts'
 import { OpenDirectories } from './open-directories.ts'
 
 export interface ChangesOptions {
   /** How the overlay marks opaque directories. */
-  readonly userxattr: boolean
+  readonly marks: Marks
   /** Where the directory will be when its files are read; where it is now unless given. */
   readonly place?: string
   /** Sets the hard links of these items apart from those that the tree has already. */
@@ -137,7 +138,7 @@ class Finder {
         if (!pure && was !== undefined) found.push({ path: at, kind: 'whiteout', changed: true })
         continue
       }
-      if (name.startsWith('.wh.')) throw unwritable(at, 'names that begin with ".wh." mean deletions in a layer')
+      if (name.startsWith(WHITEOUT)) throw unwritable(at, 'names that begin with ".wh." mean deletions in a layer')
       if (encodePath(at).length > MAX_PATH) throw unwritable(at, `the path has more than ${MAX_PATH} bytes`)
       gone?.delete(name)
       if (stat.type === 'dir') await this.#subdirectory(path, name, stat, pure, found)
@@ -158,7 +159,8 @@ class Finder {
     const { xattrs, opaque } = this.#guard(path, () => {
       const fd = openDirAt(this.#dirs.at(parent), fsPath(name))
       try {
-        const mark = getXattr(fd, `${this.#options.userxattr ? 'user' : 'trusted'}.overlay.opaque`)
+        const attribute = opaqueAttribute(this.#options.marks)
+        const mark = attribute === undefined ? undefined : getXattr(fd, attribute)
         return { xattrs: readXattrs(fd), opaque: mark?.toString('latin1') === 'y' }
       } finally {
         closeFd(fd)

@@ -30,12 +30,12 @@ import {
 } from '../sys/at.ts'
 import { removeAt } from '../sys/remove-tree.ts'
 import { decodePath, fsPath } from '../tar/path-bytes.ts'
+import { type Marks, OPAQUE, opaqueAttribute, WHITEOUT } from './marks.ts'
 import { OpenDirectories } from './open-directories.ts'
-import { isWhiteout } from './whiteouts.ts'
 
 export interface CopyOptions {
-  /** How opaque directories are marked in `lowers`. */
-  readonly userxattr: boolean
+  /** How `lowers` say what is not there. */
+  readonly marks: Marks
   readonly signal?: AbortSignal
 }
 
@@ -46,6 +46,7 @@ export interface CopiedRoot {
 }
 
 const TURN = 10
+const OPAQUE_NAME = Buffer.from(OPAQUE)
 
 /**
  * What an overlay of `lowers` (the lowest first) would show, copied into `target`, an empty directory: for where overlays are
@@ -101,14 +102,19 @@ class LayerCopier {
   }
 
   async directory(path: string): Promise<void> {
+    const names = this.#options.marks === 'names'
     for (const { name } of listFd(this.#from.at(path))) {
       if (performance.now() - this.#turn > TURN) await this.#breathe()
       const at = join(path, decodePath(name))
       const stat = statAt(this.#from.at(path), name)!
       if (stat.type === 'dir') await this.#subdirectory(path, name, at, stat)
-      else {
+      else if (names && name.toString('latin1').startsWith(WHITEOUT)) {
+        const hidden = name.subarray(WHITEOUT.length)
+        if (!name.equals(OPAQUE_NAME)) this.#clear(path, hidden, join(path, decodePath(hidden)))
+      } else {
         this.#clear(path, name, at)
-        if (!isWhiteout(this.#from.at(path), name, stat)) this.#other(path, name, at, stat)
+        const whiteout = stat.type === 'char' && stat.major === 0 && stat.minor === 0
+        if (!whiteout) this.#other(path, name, at, stat)
       }
     }
   }
@@ -124,7 +130,8 @@ class LayerCopier {
   async #subdirectory(path: string, name: Buffer, at: string, stat: Stat): Promise<void> {
     const from = openDirAt(this.#from.at(path), name)
     const xattrs = readAll(from)
-    const opaque = getXattr(from, `${this.#options.userxattr ? 'user' : 'trusted'}.overlay.opaque`) !== undefined
+    const attribute = opaqueAttribute(this.#options.marks)
+    const opaque = attribute ? getXattr(from, attribute) !== undefined : statAt(from, OPAQUE_NAME) !== undefined
     closeFd(from)
     if (opaque || statAt(this.#to.at(path), name)?.type !== 'dir') {
       this.#clear(path, name, at)

@@ -8,11 +8,11 @@ import type { Extent } from '../store/snapshots.ts'
 import { closeFd } from '../sys/at.ts'
 import { createHasher, hashHex } from '../sys/hash.ts'
 import { EntryWriter } from './entry-writer.ts'
+import type { Marks } from './marks.ts'
 import { canThread, SMALL, WriteThreads } from './write-threads.ts'
 
 export interface DirectoryOptions {
-  /** Opaque directories are marked `user.overlay.opaque` instead of `trusted.overlay.opaque`. */
-  readonly userxattr: boolean
+  readonly marks: Marks
   /** The layer whose uncompressed bytes come with `stream`; files of other layers come from `open`. */
   readonly layer?: { readonly diffId: Digest; readonly stream: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array> }
   readonly open: (entry: Entry) => FileBytes | Promise<FileBytes>
@@ -38,7 +38,7 @@ const PIECE = 1 << 20
 
 /**
  * Fills `root`, an empty directory, with `items` (parents first, every parent among them) as an overlay's directory has
- * them: whiteouts as character devices 0:0, opaque directories marked. Owners, modes, attributes, times and hard links are those of the entries; attributes of
+ * them, with `marks` for what is not there. Owners, modes, attributes, times and hard links are those of the entries; attributes of
  * overlays are dropped and devices 0:0 refused (TAR_INVALID), so that a layer can hide or redirect nothing. No link is ever followed: each directory is opened by
  * its name in the one above. Bytes are checked (DIGEST_MISMATCH, CONTEXT_CHANGED). Throws also PERMISSION, where an owner does not exist in the user
  * namespace, NO_SPACE, CANCELLED; what is written by then is the caller's to remove.
@@ -103,7 +103,7 @@ class DirectoryWriter {
   }
 
   async write(items: readonly LayerItem[]): Promise<WrittenDirectory> {
-    const { layer, userxattr } = this.#options
+    const { layer, marks } = this.#options
     const opaque = new Set<string>()
     const dirs: { path: string; entry: Entry }[] = []
     const streamed: FileItem[] = []
@@ -114,7 +114,7 @@ class DirectoryWriter {
       if (this.#due()) await this.#breathe()
       if (kind === 'opaque') opaque.add(path)
       else if (kind === 'whiteout') {
-        this.#writer.whiteout(path)
+        this.#writer.whiteout(path, marks)
         this.#names++
       } else if (path !== '' && entry !== undefined) {
         if (entry.type === 'dir') this.#bytes += BLOCK
@@ -138,10 +138,9 @@ class DirectoryWriter {
     if (streamed.length > 0) await this.#stream(streamed)
     for (const { path, entry } of read) await this.#file(path, entry)
     for (const { path, first } of links) this.#writer.link(path, first)
-    const mark = `${userxattr ? 'user' : 'trusted'}.overlay.opaque`
     for (const { path, entry } of dirs.reverse()) {
       if (this.#due()) await this.#breathe()
-      this.#writer.finishDirectory(path, entry, opaque.has(path) ? mark : undefined)
+      this.#writer.finishDirectory(path, entry, opaque.has(path) ? marks : undefined)
     }
     const { devices, attributes } = this.#writer
     return {

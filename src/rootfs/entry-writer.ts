@@ -19,8 +19,8 @@ import {
   writeFd,
 } from '../sys/at.ts'
 import { fsPath } from '../tar/path-bytes.ts'
+import { type Marks, OPAQUE, opaqueAttribute, WHITEOUT } from './marks.ts'
 import { OpenDirectories } from './open-directories.ts'
-import { makeWhiteout } from './whiteouts.ts'
 
 /** What an entry says besides its bytes. */
 export type Node = Pick<Entry, 'type' | 'mode' | 'uid' | 'gid' | 'mtime' | 'xattrs'>
@@ -61,9 +61,15 @@ export class EntryWriter {
     })
   }
 
-  /** An overlay's mark that there is nothing. */
-  whiteout(path: string): void {
-    this.#at(path, makeWhiteout)
+  /** The mark that there is nothing. */
+  whiteout(path: string, marks: Marks): void {
+    const slash = path.lastIndexOf('/') + 1
+    if (marks === 'names') this.#emptyFile(`${path.slice(0, slash)}${WHITEOUT}${path.slice(slash)}`)
+    else this.#at(path, (dir, name) => makeNodeAt(dir, name, 'char', 0))
+  }
+
+  #emptyFile(path: string): void {
+    closeFd(this.#at(path, (dir, name) => createFileAt(dir, name, 0o600)))
   }
 
   /** Another name for a file that is there. */
@@ -105,12 +111,14 @@ export class EntryWriter {
     }
   }
 
-  /** `mark`: an attribute by which overlays know that nothing below is seen in it. */
-  finishDirectory(path: string, node: Node, mark?: string): void {
+  /** `opaque`: marked so that nothing below is seen in it. */
+  finishDirectory(path: string, node: Node, opaque?: Marks): void {
+    const attribute = opaque && opaqueAttribute(opaque)
+    if (opaque === 'names') this.#emptyFile(path === '' ? OPAQUE : `${path}/${OPAQUE}`)
     const fd = this.#at(path, openDirAt)
     try {
       this.#common(node, fd)
-      if (mark !== undefined) setXattr(fd, mark, Buffer.from('y'))
+      if (attribute !== undefined) setXattr(fd, attribute, Buffer.from('y'))
       setMode(fd, node.mode)
       setTimesFd(fd, { seconds: node.mtime, nanoseconds: 0 })
     } catch (error) {

@@ -76,7 +76,7 @@ async function unpack(layers: readonly { index: LayerIndex; tar: Buffer }[]) {
     },
     tarPath: diffId => join(folder, diffId),
   })
-  const snapshots = new Snapshots(store, { userxattr: false })
+  const snapshots = new Snapshots(store, { marks: 'trusted' })
   const tree = new Tree()
   const lowers: string[] = []
   for (const [i, { index, tar }] of layers.entries()) {
@@ -143,7 +143,7 @@ describe('layers', () => {
         target,
       )
     })
-    const changes = await upperChanges(scratch.upper, tree, { userxattr: false, group: 'step' })
+    const changes = await upperChanges(scratch.upper, tree, { marks: 'trusted', group: 'step' })
     const { items } = changes
     expect(items.map(({ path, kind }) => `${kind} ${path}`)).toEqual([
       'entry a',
@@ -241,7 +241,7 @@ describe('hostile layers', () => {
   real('bytes that are not those of the diff ID leave nothing behind', async () => {
     const bytes = tar([{ path: 'a', text: 'right' }])
     const index = await indexLayer([bytes])
-    const snapshots = new Snapshots(store, { userxattr: false })
+    const snapshots = new Snapshots(store, { marks: 'trusted' })
     const wrong = Buffer.from(bytes)
     wrong.write('wrong', 512)
     for (const stream of [wrong, bytes.subarray(0, 515)]) {
@@ -290,7 +290,7 @@ describe('many files', () => {
     }
     const layer = { index: await indexLayer([bytes]), chainId: chain(0), stream }
     const tools = { open: () => new Uint8Array(), signal: abort.signal }
-    const unpacked = new Snapshots(store, { userxattr: false }).layer(layer, new Tree(), tools)
+    const unpacked = new Snapshots(store, { marks: 'trusted' }).layer(layer, new Tree(), tools)
     expect(await failure(unpacked)).toMatchObject({ code: 'CANCELLED' })
     expect(readdirSync(join(store.root, 'tmp'))).toEqual([])
   })
@@ -309,7 +309,7 @@ describe('a disk that is full', () => {
         using small = openStore({ home })
         const bytes = tar(parts)
         const layer = { index: await indexLayer([bytes]), chainId: chain(0), stream: () => [bytes] }
-        const unpacked = new Snapshots(small, { userxattr: false }).layer(layer, new Tree(), { open: () => bytes })
+        const unpacked = new Snapshots(small, { marks: 'trusted' }).layer(layer, new Tree(), { open: () => bytes })
         expect(await failure(unpacked)).toMatchObject({ code: 'NO_SPACE' })
         expect(readdirSync(join(home, 'tmp'))).toEqual([])
       } finally {
@@ -342,7 +342,7 @@ describe('kept', () => {
   real('once per content, whatever is below, for as many as ask at once', async () => {
     const bytes = tar(parts)
     const index = await indexLayer([bytes])
-    const snapshots = new Snapshots(store, { userxattr: false })
+    const snapshots = new Snapshots(store, { marks: 'trusted' })
     let reads = 0
     const get = (chainId: Digest) =>
       snapshots.layer({ index, chainId, stream: () => [[bytes], reads++][0] as Uint8Array[] }, new Tree(), {
@@ -438,7 +438,7 @@ describe('instructions', () => {
   real('entries with content of this machine, of memory, of layers', async () => {
     writeFileSync(join(folder, 'host'), 'from here')
     const entry = { type: 'file', mode: 0o640, uid: 3, gid: 4, mtime: 5 } as const
-    const snapshots = new Snapshots(store, { userxattr: false })
+    const snapshots = new Snapshots(store, { marks: 'trusted' })
     const host = { kind: 'host', path: join(folder, 'host') } as const
     const items: LayerItem[] = [
       { path: 'd', entry: { ...entry, type: 'dir', mode: 0o2750, size: 0 } },

@@ -14,6 +14,7 @@ import { decompress } from '../sys/compress.ts'
 import { removeTree } from '../sys/remove-tree.ts'
 import { writeDirectory } from './directory.ts'
 import { overlayItems, standsAlone } from './items.ts'
+import type { Marks } from './marks.ts'
 
 export interface LayerToUnpack {
   readonly index: LayerIndex
@@ -41,6 +42,9 @@ export interface Scratch {
   dispose(): void
 }
 
+/** In the names of directories. */
+const SUFFIXES: Readonly<Record<Marks, string>> = { trusted: '', user: ' userxattr', names: ' names' }
+
 /** Directories that are being made in this process: cells that need the same one share it. */
 const making = new Map<string, Promise<string>>()
 
@@ -50,12 +54,12 @@ const making = new Map<string, Promise<string>>()
  */
 export class Snapshots {
   readonly #store: Store
-  readonly #userxattr: boolean
+  readonly #marks: Marks
 
-  /** `userxattr`: how opaque directories are marked, and so which overlays can use them; both kinds live side by side. */
-  constructor(store: Store, options: { readonly userxattr: boolean }) {
+  /** Directories with other marks live side by side. */
+  constructor(store: Store, options: { readonly marks: Marks }) {
     this.#store = store
-    this.#userxattr = options.userxattr
+    this.#marks = options.marks
   }
 
   /** The directory of a layer that lies on `below` (which stays as it is), unpacked now if it was not before. */
@@ -68,7 +72,7 @@ export class Snapshots {
     return this.#make(alone ? own : chain, dir =>
       writeDirectory(dir, overlayItems(index, alone ? new Tree() : below), {
         ...tools,
-        userxattr: this.#userxattr,
+        marks: this.#marks,
         layer: { diffId: index.diffId, stream },
       }),
     )
@@ -79,12 +83,23 @@ export class Snapshots {
    * them, bytes and times too.
    */
   items(key: string, items: () => readonly LayerItem[], tools: UnpackTools): Promise<string> {
-    return this.#make(`items ${key}`, dir => writeDirectory(dir, items(), { ...tools, userxattr: this.#userxattr }))
+    return this.#make(`items ${key}`, dir => writeDirectory(dir, items(), { ...tools, marks: this.#marks }))
   }
 
   /** The directory that a step left and `adopt` kept under `key`. */
   step(key: string): string | undefined {
     return this.#find(`step ${key}`)
+  }
+
+  /** The same with whatever marks: for the files in it. */
+  anyStep(key: string): string | undefined {
+    const found = Object.values(SUFFIXES).map(suffix => this.#store.snapshot(`step ${key}${suffix}`))
+    return this.step(key) ?? found.find(Boolean)
+  }
+
+  /** The directory of a step that was kept with other marks, with these. */
+  again(key: string, items: () => readonly LayerItem[], tools: UnpackTools): Promise<string> {
+    return this.#make(`step ${key}`, dir => writeDirectory(dir, items(), { ...tools, marks: this.#marks }))
   }
 
   /** For a step that is to run now. */
@@ -108,7 +123,7 @@ export class Snapshots {
   }
 
   #name(key: string): string {
-    return this.#userxattr ? `${key} userxattr` : key
+    return key + SUFFIXES[this.#marks]
   }
 
   #find(key: string): string | undefined {

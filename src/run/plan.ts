@@ -1,3 +1,4 @@
+import { MachineAbility } from '../engines/ability.ts'
 import { Engines, engineLoader } from '../engines/choose.ts'
 import { type ArchimageError, isArchimageError } from '../errors/error.ts'
 import { checkOptions } from '../lint/check-options.ts'
@@ -7,7 +8,7 @@ import type { Resolution } from '../plan/graph.ts'
 import { engineKey } from '../plan/key.ts'
 import { openPreparation } from './prepare.ts'
 import { knownImage, lastBuild } from './records.ts'
-import { nativeOptions, planGraph, type RunRequest, type RunTools, whyBuilt } from './run.ts'
+import { nativeOptions, planGraph, type RunRequest, type RunTools, readyForSteps, whyBuilt } from './run.ts'
 
 export interface PlanCell {
   readonly service: string
@@ -37,10 +38,14 @@ export async function planRun(
     if (event.type === 'warning') warnings.add(event.message)
   }
   const { preparation, blobs } = openPreparation(request, { ...tools, emit })
-  const engines = new Engines(request.engine, tools.signal, engineLoader(nativeOptions(request, tools)))
+  // Whatever a namespace of our own gets is gone with it; on the machine a plan changes nothing.
+  const { ownNamespace = false } = request.means ?? {}
+  const ability = new MachineAbility({ memory: tools.store.records, ownNamespace })
+  const engines = new Engines(request.engine, tools.signal, engineLoader(nativeOptions(request, ability)))
   await preparation.open(request.services)
   const graph = planGraph(request, preparation)
   for (const warning of graph.warnings) warnings.add(warning)
+  await readyForSteps(graph, ability)
   const known = new Map<string, ImageManifest>()
   const cells: PlanCell[] = []
   for (const cell of graph.cells) {

@@ -1,10 +1,13 @@
 import { availableParallelism } from 'node:os'
+import { MachineAbility } from '../engines/ability.ts'
 import { Engines, engineLoader } from '../engines/choose.ts'
-import type { BuildTools, Cell, ExportedSteps, Problem } from '../engines/engine.ts'
+import { defaultEmulators } from '../engines/emulators.ts'
+import type { BuildTools, Cell, ExportedSteps } from '../engines/engine.ts'
 import type { EngineName } from '../engines/names.ts'
 import type { NativeOptions } from '../engines/native/engine.ts'
 import { runOps } from '../engines/runs.ts'
 import { Slots } from '../engines/slots.ts'
+import type { StepMeans } from '../engines/steps.ts'
 import { CODES, type ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
 import { assembleIndex, type Member } from '../manifests/assemble.ts'
@@ -60,8 +63,7 @@ export interface RunRequest {
   readonly names: (service: Service) => readonly Reference[]
   /** Names for the image of one platform (`--arch-tags`). */
   readonly archNames: (service: Service, platform: Platform) => readonly Reference[]
-  /** Why this machine, or this user, runs no RUN steps in archimage itself. */
-  readonly noSteps?: Problem
+  readonly means?: StepMeans
   /** Do not push any name, only content by digest (`push-by-digest`). */
   readonly byDigest?: boolean
   readonly indexAnnotations: Readonly<Record<string, string>>
@@ -113,6 +115,7 @@ class Run {
   private readonly blobs: BlobFetcher
   private readonly preparation: Preparation
   private readonly engines: Engines
+  private readonly ability: MachineAbility
   /** By cell. */
   private readonly chosen = new Map<string, { readonly engine: string; readonly emulated: boolean }>()
   private readonly started = new Date()
@@ -150,12 +153,23 @@ class Run {
       tools.emit(event)
     }
     this.tools = { ...tools, emit }
-    this.engines = new Engines(request.engine, this.signal, engineLoader(nativeOptions(request, tools)))
+    const { ownNamespace = false, installEmulators } = request.means ?? {}
+    this.ability = new MachineAbility({
+      ...{ memory: tools.store.records, ownNamespace },
+      ...(installEmulators ? { install: { fetch: () => this.emulators() } } : {}),
+    })
+    this.engines = new Engines(request.engine, this.signal, engineLoader(nativeOptions(request, this.ability)))
     this.jobs = request.jobs ?? Math.max(4, availableParallelism())
     const { preparation, blobs } = openPreparation(request, { ...tools, emit, signal: this.signal })
     this.preparation = preparation
     this.blobs = blobs
     this.imports = new CacheImports({ ...this.tools, blobs, signal: this.signal })
+  }
+
+  private emulators(): Promise<string> {
+    const { store, registry, emit } = this.tools
+    const repository = registry.repository.bind(registry)
+    return defaultEmulators({ home: store.root, repository, emit, signal: this.signal })
   }
 
   /** What the result says of RUN steps. */
@@ -182,7 +196,10 @@ class Run {
     }))
     tools.emit({ type: 'run-started', cells, jobs, project: project.root })
     await untilStopped(this.prebuild(graph, jobs), tools.signal)
-    if (!tools.signal.aborted) tools.emit({ type: 'phase', phase: 'build' })
+    if (!tools.signal.aborted) {
+      await readyForSteps(graph, this.ability)
+      tools.emit({ type: 'phase', phase: 'build' })
+    }
     await untilStopped(this.buildCells(graph, jobs), tools.signal)
     await untilStopped(this.engines.close(), tools.signal)
     for (const message of this.findings.warnings()) tools.emit({ type: 'warning', message })
@@ -225,7 +242,25 @@ class Run {
     )
   }
 
+  /**
+   * Cells of which no engine here can run a step fail before anything else is built, unless their image is there already. Nobody
+   * knows that yet where they stand on another service: such a cell fails if it was never built here.
+   */
+  private async failEarly(graph: Graph): Promise<void> {
+    for (const cell of graph.cells) {
+      const { steps, dockerfile, id } = cell
+      if (this.ended.has(id)) continue
+      const start = performance.now()
+      const refusal = await this.engines.refusal(steps, dockerfile.file)
+      if (refusal === undefined) continue
+      if (cell.needs.length === 0) await this.buildCell(cell)
+      else if (lastBuild(this.request.project.root, id, this.tools.store) === undefined)
+        this.end(cell, this.failed(cell, refusal, start))
+    }
+  }
+
   private async buildCells(graph: Graph, jobs: number): Promise<void> {
+    await this.failEarly(graph)
     const slots = new Slots(jobs)
     const promises = new Map<string, Promise<void>>()
     for (const cell of graph.cells) {
@@ -578,11 +613,13 @@ class Run {
 }
 
 /** What the native engine is told of the machine and the user. */
-export function nativeOptions(
-  { noSteps }: Pick<RunRequest, 'noSteps'>,
-  { store }: Pick<RunTools, 'store'>,
-): NativeOptions {
-  return { memory: store.records, ...(noSteps ? { noSteps } : {}) }
+export function nativeOptions({ means }: Pick<RunRequest, 'means'>, ability: MachineAbility): NativeOptions {
+  return { ...means, ability }
+}
+
+/** Measures before the first step how the programs of all steps run. */
+export async function readyForSteps({ cells }: Graph, ability: MachineAbility): Promise<void> {
+  await ability.ready(cells.flatMap(({ steps }) => steps.map(({ platform }) => platform)))
 }
 
 /** The graph of a request; shared with `plan`. */

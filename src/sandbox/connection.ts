@@ -5,6 +5,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { decodeJson, decodeOutput, encodeJson, frameReader, OUTPUT_FRAME } from './frames.ts'
 import type { LaunchProgram } from './launch-program.ts'
 import { type Answer, errorOf, type Request, type Setup, type Verdict } from './protocol.ts'
+import { NO_NAMESPACES_HINT } from './reasons.ts'
 import { startRunner } from './start-runner.ts'
 import type { Step, StepEnd, StepTools } from './step.ts'
 
@@ -126,6 +127,6 @@ function startFailure(program: LaunchProgram, reports: Buffer, said: string): Ar
     { unshare: 'this process may not make namespaces', mount: 'this process may not mount /proc' }[call.name] ??
     `${call.name} failed`
   return new ArchimageError('SANDBOX_MISSING', `steps cannot run here: ${what} (${code})`, {
-    hint: 'a container needs --privileged for it, or --cap-add SYS_ADMIN with --security-opt seccomp=unconfined,apparmor=unconfined,systempaths=unconfined; in one that you trust with your Dockerfiles, build with --sandbox=chroot',
+    hint: NO_NAMESPACES_HINT,
   })
 }

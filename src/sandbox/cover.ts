@@ -33,7 +33,7 @@ export async function cover(root: string, { source, target, options }: Bind, asi
 async function copyDirectory(source: string, target: string): Promise<void> {
   const { uid, gid, mode } = lstatSync(source)
   keepingTimes(dirname(target), () => mkdirSync(target))
-  await copyRoot([source], target, { userxattr: false })
+  await copyRoot([source], target, { marks: 'trusted' })
   chownSync(target, uid, gid)
   chmodSync(target, mode & 0o7777)
 }

@@ -26,13 +26,8 @@ export function mountLayers(
 }
 
 /** The same as a copy on the disk, `target` is made. */
-export async function copyLayers(
-  target: string,
-  lowers: readonly string[],
-  { rootless }: { readonly rootless: boolean },
-  undo: Undo,
-): Promise<void> {
+export async function copyLayers(target: string, lowers: readonly string[], undo: Undo): Promise<void> {
   mkdirSync(target, { recursive: true })
   undo.add(() => removeTree(target))
-  await copyRoot(lowers, target, { userxattr: rootless })
+  await copyRoot(lowers, target, { marks: 'names' })
 }

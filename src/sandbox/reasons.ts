@@ -2,6 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { Output } from './output.ts'
 import type { StepEnd } from './step.ts'
 
+/** What lets steps run where namespaces may not be made. */
+export const NO_NAMESPACES_HINT =
+  'a container needs --privileged for it, or --cap-add SYS_ADMIN with --security-opt seccomp=unconfined,apparmor=unconfined,systempaths=unconfined; in one that you trust with your Dockerfiles, build with --sandbox=chroot'
+
 /** Characters of a step's last words. */
 const TAIL = 4096
 

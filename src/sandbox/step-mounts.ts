@@ -90,7 +90,7 @@ async function lay(
   undo: Undo,
 ): Promise<string> {
   if (places.roots === 'copy') {
-    await copyLayers(scratch, lowers, places, undo)
+    await copyLayers(scratch, lowers, undo)
     return scratch
   }
   const [upper, work] = [`${scratch}/upper`, `${scratch}/work`]

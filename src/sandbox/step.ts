@@ -2,7 +2,10 @@
 export interface Step {
   /** Unique within the run; names the step in logs and in the runtime. */
   readonly id: string
-  /** Directories of the layers that the step stands on, the lowest first; unpacked, never written to. */
+  /**
+   * Directories of the layers that the step stands on, the lowest first; unpacked, never written to. Marks of rootfs: those of
+   * overlays, or `names` with copied roots.
+   */
   readonly lowers: readonly string[]
   /**
    * An empty directory: becomes exactly what the step changed, in the form that overlayfs gives an upper directory. With copied

@@ -40,8 +40,7 @@ export async function openWorkshop(options: Partial<SandboxOptions> = {}): Promi
       const [upper, work] = [join(folder, id, 'upper'), join(folder, id, 'work')]
       mkdirSync(upper, { recursive: true })
       mkdirSync(work)
-      if (sandbox.facts.roots === 'copy')
-        await copyRoot(more.lowers ?? [base], upper, { userxattr: sandbox.facts.rootless })
+      if (sandbox.facts.roots === 'copy') await copyRoot(more.lowers ?? [base], upper, { marks: 'names' })
       const text = { stdout: '', stderr: '' }
       const step: Step = {
         ...{ id, lowers: [base], upper, work, cwd: '/', user: '', mounts: [], network: 'none', insecure: false },

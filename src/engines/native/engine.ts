@@ -7,20 +7,22 @@ import { Tree } from '../../layer/tree.ts'
 import type { LayerItem } from '../../layer/write.ts'
 import type { HistoryEntry } from '../../oci/config.ts'
 import type { ImageManifest } from '../../oci/manifest.ts'
-import { buildPlatform, formatPlatform, samePlatform } from '../../oci/platform.ts'
+import { formatPlatform } from '../../oci/platform.ts'
 import { findIn } from '../../plan/context-view.ts'
 import { CREATED } from '../../plan/lower.ts'
 import type { CopyOp, LoweredStage, Op, RunMount, RunOp } from '../../plan/lowered.ts'
 import { placedAt } from '../../plan/placed.ts'
 import { treeSource } from '../../plan/source-tree.ts'
 import { findSources, type SourceMatch } from '../../plan/sources.ts'
+import { NO_NAMESPACES_HINT } from '../../sandbox/reasons.ts'
+import { hasCapability } from '../../sys/capabilities.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
-import { type Memory, measuredAbility } from '../ability.ts'
+import { MachineAbility } from '../ability.ts'
 import type { CachedStep } from '../cached-steps.ts'
 import type { BuildTools, Cell, Engine, ExportedSteps, Problem } from '../engine.ts'
 import { type ImageLayer, putImage } from '../image.ts'
 import { runOps } from '../runs.ts'
-import { isFresh } from '../steps.ts'
+import { isFresh, type StepMeans } from '../steps.ts'
 import { type ArchiveEntry, archiveEntries } from './archive.ts'
 import { imageTree } from './base.ts'
 import { Change } from './change.ts'
@@ -54,24 +56,22 @@ interface StageResult {
   readonly changes: readonly StageChange[]
 }
 
-export interface NativeOptions {
-  /** Why this machine, or this user, runs no RUN steps here. */
-  readonly noSteps?: Problem
-  /** Where it is remembered what the machine can run. */
-  readonly memory?: Memory
+export interface NativeOptions extends Pick<StepMeans, 'noSteps' | 'sandbox'> {
+  readonly ability?: MachineAbility
 }
 
 /** Computes images as trees of entries (DESIGN §4): no daemon, no root, on any host; only RUN makes a tree real. */
-export function nativeEngine({ noSteps = withoutSteps(), memory }: NativeOptions = {}): Engine {
+export function nativeEngine(options: NativeOptions = {}): Engine {
+  const { sandbox, ability = new MachineAbility(), noSteps = withoutSteps(sandbox) } = options
   let steps: Steps | undefined
   return {
     name: 'native',
-    probe: async () => ({ runs: measuredAbility(memory), problems: [] }),
+    probe: async () => ({ runs: ability.of, problems: [] }),
     // Whoever needs no step needs nothing of this.
     lacks: cell => (runOps(cell).length > 0 ? noSteps : undefined),
     build: async (cell, tools) => {
-      steps ??= new Steps(tools, cell.steps.chroot)
-      const build = new NativeBuild(cell, tools, steps)
+      steps ??= new Steps(tools, sandbox)
+      const build = new NativeBuild(cell, tools, steps, ability)
       try {
         return await build.build()
       } catch (error) {
@@ -85,10 +85,12 @@ export function nativeEngine({ noSteps = withoutSteps(), memory }: NativeOptions
 }
 
 /** Where it is plain from the beginning that no step runs. */
-function withoutSteps(): Problem | undefined {
+function withoutSteps(sandbox: StepMeans['sandbox']): Problem | undefined {
   if (process.platform !== 'linux') return { message: 'RUN steps run on Linux only' }
-  if (process.geteuid?.() === 0) return undefined
-  return { message: 'RUN steps of an ordinary user need a user namespace, which this process has not entered' }
+  if (process.geteuid?.() !== 0)
+    return { message: 'RUN steps of an ordinary user need a user namespace, which this process has not entered' }
+  if (sandbox === 'chroot' || hasCapability('sys_admin')) return undefined
+  return { message: 'this process may not make namespaces (it has no CAP_SYS_ADMIN)', hint: NO_NAMESPACES_HINT }
 }
 
 class NativeBuild {
@@ -103,14 +105,16 @@ class NativeBuild {
   /** Aborted with the run, and when a stage of this cell has failed. */
   private readonly signal: AbortSignal
   private readonly steps: Steps
+  private readonly ability: MachineAbility
   private step = 0
   private readonly total: number
   private readonly runs: boolean
 
-  constructor(cell: Cell, tools: BuildTools, steps: Steps) {
+  constructor(cell: Cell, tools: BuildTools, steps: Steps, ability: MachineAbility) {
     this.cell = cell
     this.tools = tools
     this.steps = steps
+    this.ability = ability
     this.signal = AbortSignal.any([tools.signal, this.stop.signal])
     this.name = { service: cell.service.name, platform: formatPlatform(cell.platform) }
     this.content = layerContent(tools)
@@ -268,20 +272,20 @@ class NativeBuild {
     const asked = {
       ...{ op, root, tree, sources, cell: this.cell, name: this.name, platform: stage.platform },
       fresh: isFresh(stage, this.cell.steps),
-      emulated: !samePlatform(stage.platform, buildPlatform()),
     }
     const key = steps.key(asked)
     const here = asked.fresh ? undefined : steps.recall(key)
     const found = here || asked.fresh ? undefined : await this.tools.imported?.(key)
     const known = here ?? (found && (await steps.take(key, found)))
     const from = known && found ? { from: found.from } : {}
-    const number = this.begun(op, known !== undefined, asked.emulated, from.from)
+    const ability = known ? undefined : await this.ability.of(stage.platform)
+    const number = this.begun(op, known !== undefined, ability?.how === 'emulated', from.from)
     const ended = { type: 'step-ended', cell: this.name, number, line: op.line, step: op.label } as const
     if (known) {
       emit({ ...ended, seconds: known.seconds, emulated: known.emulated, cached: true, shared: false, ...from })
       return { key, result: known }
     }
-    const { value, first } = await steps.run(key, { ...asked, number }, this.signal)
+    const { value, first } = await steps.run(key, { ...asked, number, ability: ability! }, this.signal)
     emit({ ...ended, seconds: value.seconds, emulated: value.emulated, cached: false, shared: !first })
     return { key, result: value }
   }

@@ -39,8 +39,11 @@ export class RealRoots {
 
   #own(root: Root & { readonly kind: 'items' | 'step' }): Promise<string> {
     if (root.kind === 'items') return this.#snapshots.items(contentOf(root.items), () => root.items, this.#unpack())
-    const { directory, id } = root.result
-    if (directory !== undefined) return Promise.resolve(directory)
+    const { directory, id, items } = root.result
+    const known = this.#snapshots.step(id!)
+    if (known !== undefined) return Promise.resolve(known)
+    // With other marks than are needed here.
+    if (directory !== undefined) return this.#snapshots.again(id!, () => items, this.#unpack())
     const layer = stepLayer(this.#tools.store, id!)!
     const index = knownIndex(this.#tools.store, layer.diffId)!
     const chain = chainId(identity(root.below), id!)

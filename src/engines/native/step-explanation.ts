@@ -5,13 +5,14 @@ import { directoriesRoot } from '../../emulation/root.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { RunOp } from '../../plan/lowered.ts'
 import type { StepEnd } from '../../sandbox/step.ts'
+import type { Ability } from '../ability.ts'
 
 /** Where a failed step ran. */
 export interface StepPlace {
   /** Directories of its root, the uppermost first. */
   readonly directories: readonly string[]
   readonly platform: Platform
-  readonly emulated: boolean
+  readonly ability: Ability
 }
 
 /** Why a program did not start in a step, by looking at its file; undefined for other failures, and where that tells nothing. */
@@ -19,7 +20,7 @@ export function stepExplanation(
   op: RunOp,
   end: StepEnd,
   log: readonly string[],
-  { directories, platform, emulated }: StepPlace,
+  { directories, platform, ability }: StepPlace,
 ): Explanation | undefined {
   const program = direct(op, end) ?? failedProgram(log)
   if (program !== undefined && isMounted(op, program.file)) return undefined
@@ -28,7 +29,7 @@ export function stepExplanation(
     ...(program === undefined ? {} : { program }),
     root: directoriesRoot(directories),
     path: op.env.findLast(one => one.startsWith('PATH='))?.slice('PATH='.length) ?? '',
-    ability: { how: emulated ? 'emulated' : 'native' },
+    ability,
   })
   // A step that could not be started for want of its first program is told by what kind of step it is.
   return end.reason === 'not-found' && found?.file === undefined ? undefined : found

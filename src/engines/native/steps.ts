@@ -3,24 +3,25 @@ import { join } from 'node:path'
 import { cancelled, isArchimageError } from '../../errors/error.ts'
 import type { LayerContent } from '../../layer/content.ts'
 import type { Tree } from '../../layer/tree.ts'
-import type { LayerItem } from '../../layer/write.ts'
-import type { Digest } from '../../oci/digest.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { RunOp } from '../../plan/lowered.ts'
 import { upperChanges } from '../../rootfs/changes.ts'
 import { type CopiedRoot, copyRoot } from '../../rootfs/copy.ts'
 import { writeDirectory } from '../../rootfs/directory.ts'
+import type { Marks } from '../../rootfs/marks.ts'
 import { type Scratch, Snapshots } from '../../rootfs/snapshots.ts'
 import type { CellName, Emit } from '../../run/events.ts'
 import { openSandbox } from '../../sandbox/sandbox.ts'
-import type { Sandbox, Step } from '../../sandbox/step.ts'
+import type { Sandbox, SandboxFacts, Step } from '../../sandbox/step.ts'
 import { isUserNamespace } from '../../sandbox/sub-ids.ts'
 import { NAMES } from '../../store/home.ts'
 import { mountsPath } from '../../store/mounts.ts'
 import type { Store } from '../../store/store.ts'
+import { hasCapability } from '../../sys/capabilities.ts'
 import { removeFile } from '../../sys/files.ts'
 import { waitForLock } from '../../sys/locks.ts'
 import { removeTree } from '../../sys/remove-tree.ts'
+import type { Ability } from '../ability.ts'
 import type { ImportedStep } from '../cached-steps.ts'
 import type { BuildTools, Cell } from '../engine.ts'
 import { Slots } from '../slots.ts'
@@ -53,8 +54,20 @@ export interface StepRequest {
   readonly number: number
   /** It runs although its result is known. */
   readonly fresh: boolean
-  readonly emulated: boolean
+  /** How programs of `platform` run here. */
+  readonly ability: Ability
 }
+
+/** Where the steps of a run happen, and what their roots are made of there. */
+interface Site {
+  readonly sandbox: Sandbox
+  readonly marks: Marks
+  readonly snapshots: Snapshots
+  readonly roots: RealRoots
+}
+
+/** How overlays say here what is not there: without the rights of the machine's root they may not do it in the usual way. */
+const overlayMarks = (): Marks => (isUserNamespace() ? 'user' : 'trusted')
 
 /**
  * The RUN steps of a whole run: each is run once, whoever needs it, in one sandbox that is made when the first has to run.
@@ -65,31 +78,26 @@ export class Steps {
   readonly #emit: Emit
   readonly #signal: AbortSignal
   readonly #slots: Slots
-  /** How overlays mark what they hide: in a user namespace, or without CAP_SYS_ADMIN, that may not be done in the machine's way. */
-  readonly #userxattr: boolean
-  readonly #chroot: boolean
+  readonly #runtime: SandboxFacts['runtime'] | undefined
   readonly #flights = new Flights<StepResult>()
   readonly #recalled = new Map<string, StepResult>()
   readonly #imports = new Map<string, Promise<StepResult | undefined>>()
-  readonly #snapshots: Snapshots
   readonly #content: LayerContent
-  readonly #roots: RealRoots
+  readonly #fetch: BuildTools['fetch']
   readonly #caches: CacheMounts
   readonly #copies = new Map<string, Promise<Scratch>>()
   readonly #agents = new Agents()
-  #sandbox: Promise<Sandbox> | undefined
+  #site: Promise<Site> | undefined
   #count = 0
 
-  constructor(input: BuildTools, chroot = false) {
+  constructor(input: BuildTools, runtime?: SandboxFacts['runtime']) {
+    this.#runtime = runtime
     this.#store = input.store
-    this.#chroot = chroot
-    this.#userxattr = isUserNamespace() || chroot
     this.#emit = input.emit
     this.#signal = input.signal
     this.#slots = new Slots(input.jobs)
-    this.#snapshots = new Snapshots(input.store, { userxattr: this.#userxattr })
     this.#content = layerContent(input)
-    this.#roots = new RealRoots(this.#snapshots, this.#content, input)
+    this.#fetch = input.fetch
     this.#caches = new CacheMounts(mountsPath(input.store.root))
   }
 
@@ -110,7 +118,7 @@ export class Steps {
     const found = bytes && decodeStep(bytes)
     if (found === undefined || found.id === undefined) return found
     const { id, items } = found
-    const directory = this.#snapshots.step(id)
+    const directory = new Snapshots(this.#store, { marks: overlayMarks() }).anyStep(id)
     if (directory !== undefined) return { ...found, items: located(items, id, directory), directory }
     const layer = stepLayer(this.#store, id)
     const index = layer && knownIndex(this.#store, layer.diffId)
@@ -164,14 +172,17 @@ export class Steps {
   }
 
   async #execute(key: string, request: StepRequest, signal: AbortSignal): Promise<StepResult> {
-    const { op, cell, emulated } = request
-    const [sandbox, lowers] = await Promise.all([this.#open(), this.#roots.directories(request.root)])
+    const { op, cell, ability } = request
+    const emulated = ability.how === 'emulated'
+    const site = await this.#open()
+    const { sandbox, snapshots, roots } = site
+    const lowers = await roots.directories(request.root)
     const prepared = await prepareMounts(op, request.sources, {
       settings: cell.steps,
       caches: this.#caches,
-      directories: root => this.#roots.directories(root),
-      copy: async (name, items) => (await this.#copy(name, items)).upper,
-      write: async (directory, items) => void (await writeDirectory(directory, items, this.#writing(signal))),
+      directories: root => roots.directories(root),
+      copy: async (name, items) => (await this.#copy(name, items, site)).upper,
+      write: async (directory, items) => void (await writeDirectory(directory, items, this.#writing(site, signal))),
       agent: paths => this.#agents.socket(paths),
       signal,
     })
@@ -184,14 +195,14 @@ export class Steps {
           message: `${op.label}: nothing heard for ${seconds} s; it still runs`,
         }),
     )
-    const scratch = this.#snapshots.scratch()
+    const scratch = snapshots.scratch()
     try {
       return await this.#slots.run(
         async () => {
           if (signal.aborted) throw cancelled(signal.reason)
-          const copied =
+          const copy =
             sandbox.facts.roots === 'copy'
-              ? await copyRoot(lowers, scratch.upper, { userxattr: this.#userxattr, signal })
+              ? await copyRoot(lowers, scratch.upper, { marks: site.marks, signal })
               : undefined
           const step = this.#step(request, lowers, scratch, prepared)
           const start = performance.now()
@@ -199,10 +210,11 @@ export class Steps {
           log.end()
           if (end.exitCode !== 0 || end.signal !== undefined)
             throw stepFailure(op, end, cell.steps, log.last, {
-              ...{ platform: request.platform, emulated, directories: [scratch.upper, ...lowers.toReversed()] },
+              ...{ platform: request.platform, ability },
+              directories: copy ? [scratch.upper] : [scratch.upper, ...lowers.toReversed()],
             })
           const facts = { seconds: (performance.now() - start) / 1000, emulated }
-          return this.#keep(key, request, scratch.upper, copied, facts, signal)
+          return this.#keep(key, request, { ...site, ...scratch, copy }, facts, signal)
         },
         this.#weight(cell, emulated),
       )
@@ -213,17 +225,23 @@ export class Steps {
     }
   }
 
-  #open(): Promise<Sandbox> {
-    this.#sandbox ??= openSandbox({
-      directory: this.#directory(),
-      records: this.#store.records,
-      ...(this.#chroot ? { runtime: 'chroot' as const } : {}),
-    }).then(sandbox => {
-      this.#emit({ type: 'sandbox', ...sandbox.facts })
-      for (const message of sandbox.facts.remarks) this.#emit({ type: 'warning', message })
-      return sandbox
+  #open(): Promise<Site> {
+    this.#site ??= this.#openSite()
+    return this.#site
+  }
+
+  async #openSite(): Promise<Site> {
+    const sandbox = await openSandbox({
+      ...{ directory: this.#directory(), records: this.#store.records },
+      ...(this.#runtime === undefined ? {} : { runtime: this.#runtime }),
     })
-    return this.#sandbox
+    const { facts } = sandbox
+    this.#emit({ type: 'sandbox', ...facts })
+    for (const message of facts.remarks) this.#emit({ type: 'warning', message })
+    const marks = facts.roots === 'copy' ? 'names' : overlayMarks()
+    const snapshots = new Snapshots(this.#store, { marks })
+    const tools = { store: this.#store, fetch: this.#fetch, signal: this.#signal }
+    return { sandbox, marks, snapshots, roots: new RealRoots(snapshots, this.#content, tools) }
   }
 
   #step(
@@ -252,36 +270,33 @@ export class Steps {
   async #keep(
     key: string,
     { tree }: StepRequest,
-    upper: string,
-    copied: CopiedRoot | undefined,
+    site: Site & Scratch & { readonly copy: CopiedRoot | undefined },
     facts: Pick<StepResult, 'seconds' | 'emulated'>,
     signal: AbortSignal,
   ): Promise<StepResult> {
+    const { upper, copy, marks, snapshots } = site
+    const whole = copy && { untouched: copy.untouched, devices: !isUserNamespace() && hasCapability('mknod') }
     const changes = await upperChanges(upper, tree, {
-      ...{ userxattr: this.#userxattr, group: key.slice(0, 16), signal },
-      ...(copied && { whole: { untouched: copied.untouched, devices: !isUserNamespace() } }),
+      ...{ marks, group: key.slice(0, 16), signal },
+      ...(whole ? { whole } : {}),
     })
     if (changes.items.length === 0) {
       this.#store.records.putBlob(STEP, key, encodeStep({ items: [], ...facts }))
       return { items: [], ...facts }
     }
     const { id, items } = canonical(changes.items)
-    const directory =
-      copied === undefined
-        ? this.#snapshots.adopt(id, upper, changes)
-        : await this.#apart(id, located(items, id, upper), signal)
+    const directory = copy ? await this.#extract(id, changes.items, site, signal) : snapshots.adopt(id, upper, changes)
     this.#store.records.putBlob(STEP, key, encodeStep({ id, items, ...facts }))
     return { id, items: located(items, id, directory), directory, ...facts }
   }
 
-  /** What a step changed in a copied root, as the directory that an overlay would have left. */
-  async #apart(id: Digest, items: readonly LayerItem[], signal: AbortSignal): Promise<string> {
-    const scratch = this.#snapshots.scratch()
+  /** What a step changed in a copied root, as the directory of a layer. */
+  async #extract(id: string, items: StepResult['items'], site: Site, signal: AbortSignal): Promise<string> {
+    const { upper, dispose } = site.snapshots.scratch()
     try {
-      const written = await writeDirectory(scratch.upper, items, this.#writing(signal))
-      return this.#snapshots.adopt(id, scratch.upper, written)
+      return site.snapshots.adopt(id, upper, await writeDirectory(upper, items, this.#writing(site, signal)))
     } finally {
-      scratch.dispose()
+      dispose()
     }
   }
 
@@ -292,17 +307,17 @@ export class Steps {
     return Math.max(emulated ? 2 : 1, Math.ceil(memory / share))
   }
 
-  #writing(signal: AbortSignal) {
-    return { userxattr: this.#userxattr, open: this.#content.open.bind(this.#content), signal }
+  #writing({ marks }: Site, signal: AbortSignal) {
+    return { marks, open: this.#content.open.bind(this.#content), signal }
   }
 
   /** Files of a context for mounts: copies that are root's, without what is ignored, for this run. */
-  #copy(key: string, items: () => Parameters<typeof writeDirectory>[1]): Promise<Scratch> {
+  #copy(key: string, items: () => Parameters<typeof writeDirectory>[1], site: Site): Promise<Scratch> {
     let promise = this.#copies.get(key)
     if (promise === undefined) {
       promise = (async () => {
-        const scratch = this.#snapshots.scratch()
-        await writeDirectory(scratch.upper, items(), this.#writing(this.#signal))
+        const scratch = site.snapshots.scratch()
+        await writeDirectory(scratch.upper, items(), this.#writing(site, this.#signal))
         return scratch
       })()
       promise.catch(() => this.#copies.delete(key))
@@ -317,9 +332,9 @@ export class Steps {
 
   /** Ends the sandbox and everything else that was made for steps. */
   async close(): Promise<void> {
-    if (this.#sandbox !== undefined) {
-      const sandbox = await this.#sandbox.catch(() => undefined)
-      await sandbox?.close()
+    if (this.#site !== undefined) {
+      const site = await this.#site.catch(() => undefined)
+      await site?.sandbox.close()
       removeTree(this.#directory())
     }
     this.#content.close()

@@ -4,7 +4,7 @@ import type { ImageManifest } from '../../oci/manifest.ts'
 import { formatPlatform, type Platform } from '../../oci/platform.ts'
 import type { BaseImage } from '../../plan/lowered.ts'
 import { endGroup, Lines, streamProgram } from '../../sys/stream-program.ts'
-import { type Memory, measuredAbility } from '../ability.ts'
+import { MachineAbility } from '../ability.ts'
 import { ImageArchive } from '../archive.ts'
 import { fetchImage, foreignLayers } from '../bases.ts'
 import type { Abilities, BuildTools, Cell, Engine, Problem } from '../engine.ts'
@@ -21,19 +21,19 @@ import { PlainSteps } from './plain-steps.ts'
 import { findPodman, type Podman, podmanAbilities } from './probe.ts'
 
 /** Builds with podman, which is started as a program. */
-export function podmanEngine(memory?: Memory): Engine {
-  return new PodmanEngine(memory)
+export function podmanEngine(ability = new MachineAbility()): Engine {
+  return new PodmanEngine(ability)
 }
 
 class PodmanEngine implements Engine {
   readonly name = 'podman'
-  readonly #memory: Memory | undefined
+  readonly #ability: MachineAbility
   #podman: Podman | undefined
   #keeper: ImageKeeper | undefined
   readonly #builds = new Set<Promise<unknown>>()
 
-  constructor(memory: Memory | undefined) {
-    this.#memory = memory
+  constructor(ability: MachineAbility) {
+    this.#ability = ability
   }
 
   async probe(signal: AbortSignal): Promise<Abilities> {
@@ -41,7 +41,7 @@ class PodmanEngine implements Engine {
     if ('message' in found) return { problems: [found] }
     this.#podman = found
     this.#keeper = new ImageKeeper(found.command, this.name)
-    return podmanAbilities(found, measuredAbility(this.#memory))
+    return podmanAbilities(found, this.#ability.of)
   }
 
   lacks(cell: Cell): Problem | undefined {

@@ -16,7 +16,7 @@ async function work(home: string, bytes: Buffer) {
   using store = openStore({ home: join(home, 'store') })
   const problem = overlayProblem(home, true)
   if (problem !== undefined) return { problem }
-  const snapshots = new Snapshots(store, { userxattr: true })
+  const snapshots = new Snapshots(store, { marks: 'user' })
   const tree = new Tree()
   const index = await indexLayer([bytes])
   const open = (): never => {
@@ -40,7 +40,7 @@ async function work(home: string, bytes: Buffer) {
     },
     true,
   )
-  const { items } = await upperChanges(scratch.upper, tree, { userxattr: true, group: 'step' })
+  const { items } = await upperChanges(scratch.upper, tree, { marks: 'user', group: 'step' })
   return {
     seen,
     items: items.map(({ path, kind, entry }) => `${kind} ${path} ${entry?.uid ?? ''}:${entry?.gid ?? ''}`),
