@@ -64,7 +64,7 @@ ARG BUILD=2
 RUN --mount=type=secret,id=token,required --mount=type=ssh true
 RUN --mount=type=secret,target=/x/netrc true
 FROM scratch AS tool
-RUN --mount=type=ssh,id=github,required=true --mount=type=secret,id=token true
+RUN --mount=type=ssh,id=github,required=true --mount=type=secret,id=other true
 FROM scratch AS last
 # last of all
 COPY --from=build /a /b
@@ -90,14 +90,16 @@ afterAll(async () => {
   await removeFolder(folder)
 })
 
-/** BuildKit tells secrets and agents in another order each time. */
-function ordered<T extends { readonly secrets?: unknown; readonly ssh?: unknown }>(outline: T): T {
-  const sorted = (list: unknown) => (list as { readonly name: string }[]).toSorted((a, b) => (a.name < b.name ? -1 : 1))
-  return {
-    ...outline,
-    ...(outline.secrets ? { secrets: sorted(outline.secrets) } : {}),
-    ...(outline.ssh ? { ssh: sorted(outline.ssh) } : {}),
-  }
+/** BuildKit tells arguments, secrets and agents in another order each time. */
+function ordered(outline: object): object {
+  const name = (one: unknown): string => (one as { readonly name?: string }).name ?? ''
+  const sorted = (list: readonly unknown[]) => list.toSorted((a, b) => (name(a) < name(b) ? -1 : 1))
+  return Object.fromEntries(
+    Object.entries(outline).map(([key, value]) => [
+      key,
+      ['args', 'secrets', 'ssh'].includes(key) && Array.isArray(value) ? sorted(value) : value,
+    ]),
+  )
 }
 
 for (const [name, asked] of Object.entries(ASKED))
