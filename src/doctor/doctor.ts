@@ -2,6 +2,7 @@ import { dockerEngine } from '../engines/docker/engine.ts'
 import type { Engine } from '../engines/engine.ts'
 import { podmanEngine } from '../engines/podman/engine.ts'
 import { type Finding, ok } from './finding.ts'
+import { diagnosePlatforms } from './platforms.ts'
 import { diagnoseSandbox } from './sandbox.ts'
 
 export interface DiagnoseOptions {
@@ -14,11 +15,12 @@ export interface DiagnoseOptions {
 
 /** Looks at this machine: what archimage can do here, why not more, and what to do about it. */
 export async function diagnose({ folder, refusal, signal }: DiagnoseOptions): Promise<Finding[]> {
-  const [sandbox, ...engines] = await Promise.all([
+  const [sandbox, platforms, ...engines] = await Promise.all([
     diagnoseSandbox(folder, refusal),
+    diagnosePlatforms(folder),
     ...[dockerEngine(), podmanEngine()].map(engine => asked(engine, signal)),
   ])
-  return [...sandbox, ...engines]
+  return [...sandbox, ...platforms, ...engines]
 }
 
 async function asked(engine: Engine, signal: AbortSignal): Promise<Finding> {

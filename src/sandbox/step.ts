@@ -32,8 +32,6 @@ export interface Step {
   readonly shmSize?: number
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
   readonly limits: StepLimits
-  /** The interpreter that must be put in front, where the kernel does not do it by itself (emulation). */
-  readonly interpreter?: string
 }
 
 /** Absent: no limit. */

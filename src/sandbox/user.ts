@@ -18,7 +18,8 @@ interface Entry {
 }
 
 const MOST_BYTES = 10 << 20
-const [MAX_UID, MAX_ID] = [2 ** 32 - 1, 2 ** 31 - 1]
+/** To the kernel the next one means: leave it as it is. */
+const [MAX_UID, MAX_ID] = [2 ** 32 - 2, 2 ** 31 - 1]
 
 /**
  * Looks `USER` up in the step's own /etc/passwd and /etc/group as BuildKit does: numbers are ids and need no entry, both ids as
@@ -37,6 +38,12 @@ function read(root: string, path: string): string {
 
 /** The same with the contents of both files. */
 export function findUser(user: string, passwd: string, group: string): StepUser {
+  const found = find(user, passwd, group)
+  if ([found.uid, found.gid, ...found.groups].some(id => id < 0 || id > MAX_UID)) throw outOfRange(`USER ${user}`)
+  return found
+}
+
+function find(user: string, passwd: string, group: string): StepUser {
   const users = entries(passwd)
   const colon = user.indexOf(':')
   const [name, groupName] = colon < 0 ? [user, ''] : [user.slice(0, colon), user.slice(colon + 1)]
@@ -87,6 +94,10 @@ function idOf(entry: Entry, field: number): number {
   return /^[+-]?\d+$/.test(text) ? Number(text) : 0
 }
 
+function outOfRange(what: string): ArchimageError {
+  return new ArchimageError('STEP_FAILED', `${what}: ids are from 0 to ${MAX_ID}`, { hint: 'choose a smaller number' })
+}
+
 function homeOf(users: readonly Entry[], uid: number): string {
   return users.find(one => idOf(one, 2) === uid)?.fields[5] || '/'
 }
@@ -99,10 +110,7 @@ function plainId(text: string): number | undefined {
 function numeric(text: string, user: string): number | undefined {
   if (!/^[+-]?\d+$/.test(text)) return undefined
   const id = Number(text)
-  if (id < 0 || id > MAX_ID)
-    throw new ArchimageError('STEP_FAILED', `USER ${user}: ids are from 0 to ${MAX_ID}`, {
-      hint: 'choose a smaller number',
-    })
+  if (id < 0 || id > MAX_ID) throw outOfRange(`USER ${user}`)
   return id
 }
 
