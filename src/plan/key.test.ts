@@ -63,6 +63,19 @@ test('what changed is said in words', async () => {
   expect(whatChanged(before.parts, args.parts)).toBe('the configuration changed')
 })
 
+test('of a step count the files that it mounts, its network and rights, and neither caches nor secrets', async () => {
+  const step = (mount: string): string => `FROM one\nRUN ${mount} make\n`
+  const context = step('--mount=target=/src')
+  const plain = await key(context)
+  expect((await key(context, { files: 'other' })).key).not.toBe(plain.key)
+  expect((await key(step('--mount=target=/src,rw'))).key).not.toBe(plain.key)
+  expect((await key(step('--network=none'))).key).not.toBe((await key(step(''))).key)
+  const cache = await key(step('--mount=type=cache,target=/c'))
+  expect((await key(step('--mount=type=cache,target=/c'), { files: 'other' })).key).toBe(cache.key)
+  const proxied = await key(step(''), { args: { HTTP_PROXY: 'http://proxy:3128' } })
+  expect(proxied.key).toBe((await key(step(''))).key)
+})
+
 test('an argument with the name of a property of objects is an argument', async () => {
   const lowered = await lower({
     dockerfile: parseDockerfile('FROM scratch\nARG constructor=y\nENV X=$constructor\n', 'Dockerfile'),

@@ -2,6 +2,8 @@
 const LAST_LINES = 20
 /** Text without a line break goes out in pieces of this many characters. */
 const LONGEST = 8192
+/** Characters after which a step is no longer listened to, so that none fills the disk; a failure still has its last lines. */
+const LIMIT = 16 << 20
 /** Milliseconds without a word after which a step is said to be silent; then twice as long, and so on. */
 const SILENCE = 60_000
 
@@ -17,6 +19,7 @@ export class StepLog {
     stderr: { decoder: new TextDecoder(), rest: '' },
   }
   #last: string[] = []
+  #left = LIMIT
   #heard = performance.now()
   #patience = SILENCE
   #timer: ReturnType<typeof setTimeout>
@@ -54,7 +57,10 @@ export class StepLog {
   }
 
   #say(text: string): void {
-    this.#emit(text)
+    if (this.#left > 0) this.#emit(text)
+    this.#left -= text.length
+    if (this.#left <= 0 && this.#left + text.length > 0)
+      this.#emit(`[what more it says is left out: it said ${LIMIT >> 20} MiB]\n`)
     const lines = text.split('\n')
     if (lines.at(-1) === '') lines.pop()
     this.#last = [...this.#last, ...lines].slice(-LAST_LINES)
