@@ -1,3 +1,4 @@
+import { nativeAdvice } from '../dockerfile/compilers.ts'
 import { formatPlatform, type Platform } from '../oci/platform.ts'
 import type { Op } from '../plan/lowered.ts'
 import { Lines } from '../sys/stream-program.ts'
@@ -55,7 +56,8 @@ export class StepEvents {
     step.ended = true
     const { number, emulated, cached } = step
     if (op.kind !== 'run') return
+    const native = emulated && !cached ? nativeAdvice(op.args) : undefined
     const facts = { step: op.label, line: op.line, seconds, emulated, cached, shared: false }
-    this.#emit({ type: 'step-ended', cell: this.#name, number, ...facts })
+    this.#emit({ type: 'step-ended', cell: this.#name, number, ...facts, ...(native ? { native } : {}) })
   }
 }

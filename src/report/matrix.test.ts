@@ -15,7 +15,8 @@ describe('matrix', () => {
   web       = unchanged @    – not run         ·                 ·
   网站      = unchanged      ·                 ·                 ■ cancelled
 
-  ~ emulated: 1 step, 2.5s; a stage FROM --platform=$BUILDPLATFORM runs natively and can compile for $TARGETARCH
+  ~ emulated: 2 steps, 2.9s; 2.5s of it natively: run make in a stage FROM --platform=$BUILDPLATFORM, with a compiler
+  for $TARGETPLATFORM
   @ built by docker, the others by native
   ^ a base image exists for a lower variant only: linux/arm/v6
 

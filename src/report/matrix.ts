@@ -107,12 +107,14 @@ class Marks {
   }
 }
 
-/** How long steps were emulated, and what would make them native. */
+/** How long steps were emulated, and what would make the longest of those native for which that is known. */
 function emulation(cells: readonly CellResult[]): string {
   const steps = cells.flatMap(cell => cell.steps ?? []).filter(step => step.emulated && !step.cached && !step.shared)
   if (steps.length === 0) return ''
   const seconds = formatSeconds(steps.reduce((sum, step) => sum + step.seconds, 0))
-  return `: ${count(steps.length, 'step')}, ${seconds}; a stage FROM --platform=$BUILDPLATFORM runs natively and can compile for $TARGETARCH`
+  const longest = steps.filter(step => step.native !== undefined).sort((a, b) => b.seconds - a.seconds)[0]
+  const advice = longest && `; ${formatSeconds(longest.seconds)} of it natively: ${longest.native}`
+  return `: ${count(steps.length, 'step')}, ${seconds}${advice ?? ''}`
 }
 
 function renderReferences(result: RunResult, style: Style): string[] {

@@ -55,7 +55,13 @@ export const failedRun: RunResult = {
     cellResult('api', AMD64),
     cellResult('api', ARM64, {
       ...{ state: 'failed', reason: '', seconds: 3.21, emulated: true, failure: missingFile },
-      steps: [{ step: 'RUN make', line: 2, seconds: 2.5, emulated: true, cached: false, shared: false }],
+      steps: [
+        { step: 'RUN ldconfig', line: 2, seconds: 0.4, emulated: true, cached: false, shared: false },
+        {
+          ...{ step: 'RUN make', line: 3, seconds: 2.5, emulated: true, cached: false, shared: false },
+          native: 'run make in a stage FROM --platform=$BUILDPLATFORM, with a compiler for $TARGETPLATFORM',
+        },
+      ],
     }),
     cellResult('api', ARMV7, {
       ...{ state: 'failed', reason: '', seconds: 2, emulated: true },

@@ -132,6 +132,8 @@ export interface StepFacts {
   readonly line: number
   readonly seconds: number
   readonly emulated: boolean
+  /** What would let it run without an emulator, where it compiles something. */
+  readonly native?: string
   /** It ran in an earlier build. */
   readonly cached: boolean
   /** It ran for another cell of this run that needs the same step. */

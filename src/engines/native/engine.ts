@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { nativeAdvice } from '../../dockerfile/compilers.ts'
 import { ArchimageError } from '../../errors/error.ts'
 import { applyItems } from '../../layer/apply.ts'
 import type { LayerContent } from '../../layer/content.ts'
@@ -286,7 +287,9 @@ class NativeBuild {
       return { key, result: known }
     }
     const { value, first } = await steps.run(key, { ...asked, number, ability: ability! }, this.signal)
-    emit({ ...ended, seconds: value.seconds, emulated: value.emulated, cached: false, shared: !first })
+    const native = value.emulated ? nativeAdvice(op.args) : undefined
+    const { seconds, emulated } = value
+    emit({ ...ended, seconds, emulated, ...(native ? { native } : {}), cached: false, shared: !first })
     return { key, result: value }
   }
 

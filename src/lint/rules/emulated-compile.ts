@@ -1,7 +1,7 @@
-import type { RunInstruction } from '../../dockerfile/ast.ts'
+import { type Compiler, compilersIn } from '../../dockerfile/compilers.ts'
+import { shellScript } from '../../dockerfile/shell.ts'
 import type { Platform } from '../../oci/platform.ts'
 import type { FileView, Rule } from '../rule.ts'
-import { commandsOf, type ShellCommand, shellScript } from '../shell.ts'
 import type { StageView } from '../stage-views.ts'
 import { variesWithTarget } from './cache-mounts.ts'
 
@@ -32,7 +32,8 @@ export const EmulatedCompile: Rule = {
       const counts = ({ portable }: Compiler): boolean => !portable || taken.every(isPortable)
       // The first one is told: what is to be changed is the FROM.
       for (const instruction of stage.stage.instructions) {
-        const compiler = instruction.kind === 'run' ? compilersIn(instruction).find(counts) : undefined
+        const compiler =
+          instruction.kind === 'run' ? compilersIn(shellScript(instruction) ?? '').find(counts) : undefined
         if (compiler !== undefined) return report(`${compiler.label} runs under emulation`, instruction)
       }
     },
@@ -69,62 +70,4 @@ function isPortable(source: string): boolean {
   return /(?:^|\/)(?:dist|build|out|public|static|www|target|\.next|\.output|_site|html|[^/]*\.(?:js|mjs|css|html|jar|war))(?:\/|$|\*)/.test(
     source,
   )
-}
-
-interface Compiler {
-  readonly label: string
-  /** What comes out runs on every platform. */
-  readonly portable: boolean
-}
-
-const C = new Set(['gcc', 'g++', 'cc', 'c++', 'clang', 'clang++', 'make', 'gmake', 'ninja'])
-const SCRIPTS = new Set(['npm', 'yarn', 'pnpm', 'bun'])
-const BUNDLERS = new Set([
-  'tsc',
-  'webpack',
-  'vite',
-  'rollup',
-  'esbuild',
-  'parcel',
-  'ng',
-  'next',
-  'nuxt',
-  'vue-cli-service',
-])
-
-function compilersIn(instruction: RunInstruction): readonly Compiler[] {
-  return commandsOf(shellScript(instruction) ?? '').flatMap(command => compiler(command) ?? [])
-}
-
-function compiler({ name, args }: ShellCommand): Compiler | undefined {
-  const words = args.filter(arg => !arg.startsWith('-') && !arg.startsWith('+'))
-  const [first = '', second = ''] = words
-  const native = (label: string): Compiler => ({ label, portable: false })
-  const portable = (label: string): Compiler => ({ label, portable: true })
-  if (name === 'go' && (first === 'build' || first === 'install')) return native(`go ${first}`)
-  if (name === 'cargo' && (first === 'build' || first === 'install' || first === 'rustc'))
-    return native(`cargo ${first}`)
-  if (name === 'cargo' && first === 'chef' && second === 'cook') return native('cargo chef cook')
-  if (name === 'rustc') return native(name)
-  if (name === 'dotnet' && (first === 'publish' || first === 'build')) return native(`dotnet ${first}`)
-  if (name === 'cmake' && args.includes('--build')) return native('cmake --build')
-  if (C.has(name)) return args.some(arg => arg === '--version' || arg === '-v') ? undefined : native(name)
-  if (SCRIPTS.has(name)) {
-    const task = first === 'run' ? second : first
-    return /^build(?:$|[:_-])/.test(task) ? portable(`${name}${first === 'run' ? ' run' : ''} ${task}`) : undefined
-  }
-  if (name === 'npx' && BUNDLERS.has(first)) return portable(`npx ${first}`)
-  if (BUNDLERS.has(name))
-    return name === 'ng' || name === 'next' || name === 'nuxt'
-      ? first === 'build'
-        ? portable(`${name} build`)
-        : undefined
-      : portable(name)
-  if (name === 'mvn' || name === 'mvnw')
-    return words.some(word => /^(?:package|install|verify|compile|deploy)$/.test(word)) ? portable(name) : undefined
-  if (name === 'gradle' || name === 'gradlew')
-    return words.some(word => /(?:^|:)(?:build|assemble|jar|bootJar|shadowJar|installDist|distTar)$/.test(word))
-      ? portable(name)
-      : undefined
-  return undefined
 }

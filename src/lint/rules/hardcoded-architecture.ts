@@ -1,9 +1,9 @@
 import type { ArgInstruction, Instruction } from '../../dockerfile/ast.ts'
+import { commandsOf, shellScript } from '../../dockerfile/shell.ts'
 import { findStage } from '../../dockerfile/stages.ts'
 import type { Platform } from '../../oci/platform.ts'
 import { architectureOf, architecturesIn, fits, hasSystem } from '../architecture-names.ts'
 import type { FileView, Rule } from '../rule.ts'
-import { commandsOf, shellScript } from '../shell.ts'
 import type { StageView } from '../stage-views.ts'
 
 export const HardcodedArchitecture: Rule = {

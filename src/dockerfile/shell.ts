@@ -1,4 +1,4 @@
-import type { RunInstruction } from '../dockerfile/ast.ts'
+import type { RunInstruction } from './ast.ts'
 
 const SHELL = /(?:^|[\s/])(?:ba|da|a|z|k)?sh(?:\s|$)/
 
