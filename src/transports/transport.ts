@@ -11,8 +11,9 @@ export interface TransferOptions {
 }
 
 /**
- * One repository of images, wherever it is: a registry, the store, later layouts, archives and daemons. Everything that
- * comes out is checked against digest and size while it streams; what is absent is `undefined`, not an exception.
+ * One repository of images, wherever it is: a registry, the store, a layout, an archive, a daemon. Everything that comes out
+ * is checked against digest and size while it streams; what is absent is `undefined`, not an exception. What a place cannot
+ * do at all it has no function for.
  */
 export interface Transport {
   /** For messages: "registry 127.0.0.1:5000, repository demo/api". */
@@ -36,4 +37,15 @@ export interface Transport {
   putManifest(manifest: Manifest, tag?: string, options?: TransferOptions): Promise<Digest>
   tags?(options?: TransferOptions): AsyncIterable<string>
   deleteManifest?(tagOrDigest: string, options?: TransferOptions): Promise<boolean>
+  /**
+   * Takes a tag away; the manifest and its other tags stay. False when there was none. Throws UNSUPPORTED where a tag does not
+   * go without its manifest.
+   */
+  deleteTag?(tag: string, options?: TransferOptions): Promise<boolean>
+  /** What has `subject` as its subject: signatures, SBOMs (distribution-spec, listing referrers). */
+  referrers?(subject: Digest, options?: TransferOptions & { readonly artifactType?: string }): AsyncIterable<Descriptor>
+  /** Where what is written appears as a whole (archives, daemons): now it does. Elsewhere it is there already. */
+  commit?(options?: TransferOptions): Promise<void>
+  /** Gives back what is held; what was written and not committed is gone. */
+  close?(): Promise<void>
 }
