@@ -2,8 +2,8 @@ import type { Reference } from '../oci/reference.ts'
 import { openRegistry, type Registry, type RegistryOptions } from '../registry/registry.ts'
 import type { Transport } from './transport.ts'
 
-/** A registry's repository as a transport: everything that a transport may do, it can. */
-export type RegistryTransport = Required<Transport>
+/** A registry's repository as a transport. */
+export type RegistryTransport = Transport & Required<Pick<Transport, 'tags' | 'deleteManifest'>>
 
 /** `registry` is shared by all transports of a run, so that connections, tokens and known blobs are. */
 export function registryTransport(registry: Registry, reference: Reference | string): RegistryTransport {
