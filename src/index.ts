@@ -90,9 +90,12 @@ export { type RunOutcome, type RunRequest, type RunTools, run, type ServiceImage
 export { openRegistry, type Registry, type RegistryOptions } from './registry/registry.ts'
 export { openStore, Store, type StoreOptions } from './store/store.ts'
 export type { Origin, Ref } from './store/types.ts'
+export { layoutTransport } from './transports/layout.ts'
+export { formatLocation, type Location, parseLocation } from './transports/location.ts'
+export { type OpenPlace, type OpenTools, openLocation } from './transports/open.ts'
 export { registryTransport } from './transports/registry.ts'
 export { storeTransport } from './transports/store.ts'
-export type { BodySource, TransferOptions, Transport } from './transports/transport.ts'
+export type { BodySource, PutBlobOptions, TransferOptions, Transport } from './transports/transport.ts'
 export { type Expectation, type Verification, verifyImage } from './verify/verify.ts'
 
 // A registry in this process: one for people, and one with switchable faults for tests.

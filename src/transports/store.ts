@@ -70,6 +70,7 @@ export function storeTransport(store: Store, repository: string, origin: Origin 
     tags: async function* () {
       yield* tags()
     },
+    deleteTag: async tag => store.untag(prefix + tag),
     deleteManifest: async tagOrDigest => {
       if (!isDigest(tagOrDigest)) return store.untag(prefix + tagOrDigest)
       const gone = tags().filter(tag => find(tag)?.digest === tagOrDigest)

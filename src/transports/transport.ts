@@ -10,6 +10,13 @@ export interface TransferOptions {
   readonly progress?: (bytes: number) => void
 }
 
+export interface PutBlobOptions extends TransferOptions {
+  /** Names of repositories of the same registry that are known to have the blob; tried as mounts first. */
+  readonly from?: readonly string[]
+  /** The body is what another transport's `blob` gives, from its first byte: digest and size are checked there, and not again. */
+  readonly checked?: boolean
+}
+
 /**
  * One repository of images, wherever it is: a registry, the store, a layout, an archive, a daemon. Everything that comes out
  * is checked against digest and size while it streams; what is absent is `undefined`, not an exception. What a place cannot
@@ -27,11 +34,11 @@ export interface Transport {
     descriptor: Descriptor,
     options?: TransferOptions & { readonly start?: number },
   ): Promise<ReadableStream<Uint8Array>>
-  /** `from`: names of repositories of the same registry that are known to have the blob; tried as mounts first. */
+  /** The blob is there afterwards, or this throws. */
   putBlob(
     descriptor: Descriptor,
     body: BodySource,
-    options?: TransferOptions & { readonly from?: readonly string[] },
+    options?: PutBlobOptions,
   ): Promise<'exists' | 'mounted' | 'uploaded'>
   /** Without `tag` by digest only. */
   putManifest(manifest: Manifest, tag?: string, options?: TransferOptions): Promise<Digest>
