@@ -46,11 +46,13 @@ export class Host {
   readonly uploads = new Gate(8)
   /** Repositories of this host that hold a blob, as this run has seen. */
   readonly holders = new Map<Digest, Set<string>>()
-  /** Blobs on their way, by digest and by `repository digest`. */
+  /** Blobs on their way, by digest and by `repository digest`; lists of referrers being written, by `repository:tag`. */
   readonly bringing = new Map<string, Promise<unknown>>()
   challenge: HostChallenge | undefined
   /** Uploads in one PUT were refused: `patch` sends one PATCH, `pieces` several small ones. */
   upload: 'put' | 'patch' | 'pieces' = 'put'
+  /** Where referrers are listed, once it is known: by the registry, or by us in a tag. */
+  referrers: 'api' | 'tag' | undefined
   /** It answered at least once in this run. */
   answered = false
   /** For mirrors: why it is not to be tried again in this run. */

@@ -1,11 +1,14 @@
-import { ArchimageError, isArchimageError } from '../errors/error.ts'
-import { type Digest, digestLike, isDigest } from '../oci/digest.ts'
+import { isArchimageError } from '../errors/error.ts'
+import { type Digest, isDigest } from '../oci/digest.ts'
 import type { Descriptor, Manifest } from '../oci/manifest.ts'
 import { type ReadOptions, readBlob } from './blob-reading.ts'
 import { type BodySource, blobExists, type WriteOptions, writeBlob } from './blob-writing.ts'
-import { badAnswer, type MirrorAnswer, withMirrors } from './failures.ts'
+import { deleteManifest, deleteTag } from './deleting.ts'
+import { type MirrorAnswer, withMirrors } from './failures.ts'
 import { readHead, readManifest } from './manifest-reading.ts'
-import { type Site, siteName, siteRequest } from './site.ts'
+import { writeManifest } from './manifest-writing.ts'
+import { addReferrer, listReferrers, removeReferrer } from './referrers.ts'
+import { type Site, siteName } from './site.ts'
 import { listTags } from './tags.ts'
 
 interface Options {
@@ -93,78 +96,49 @@ export class Repository {
     return writeBlob(this.#sites.upstream, descriptor, body, options)
   }
 
-  /** Throws TAG_IMMUTABLE when the tag exists, differs, and may not move. */
+  /**
+   * Throws TAG_IMMUTABLE when the tag exists, differs, and may not move. A manifest with a subject is listed under it
+   * afterwards, by the registry or by us (distribution-spec, "Pushing Manifests with Subject").
+   */
   async putManifest(manifest: Manifest, tag?: string, options: Options = {}): Promise<Digest> {
     this.#written = true
     const site = this.#sites.upstream
-    const name = tag ?? manifest.digest
-    const request = siteRequest(site, `writing ${tag === undefined ? 'manifest' : 'tag'} ${name}`, {
-      method: 'PUT',
-      path: `manifests/${name}`,
-      actions: 'pull,push',
-      headers: { 'content-type': manifest.mediaType },
-      body: () => manifest.raw,
-      signal: options.signal,
-    })
-    const answer = await site.client.request(request)
-    if ([200, 201, 202, 204].includes(answer.status)) {
-      await answer.drain()
-      const said = answer.headers.get('docker-content-digest')
-      if (isDigest(said) && said !== digestLike(said, manifest.raw))
-        throw badAnswer(request.doing, `it was stored as ${said}, which is not the digest of what was sent`)
-      return manifest.digest
-    }
-    const error = await site.client.refusal(request, answer)
-    const codes = (error.details['codes'] ?? []) as readonly string[]
-    if (codes.includes('MANIFEST_BLOB_UNKNOWN')) site.host.forget(site.repository)
-    if (tag === undefined || ![400, 409, 412].includes(answer.status)) throw error
-    const there = await readHead(site, tag, options.signal).catch(() => undefined)
-    if (there?.digest === manifest.digest) return manifest.digest
-    if (there === undefined || !meansImmutable(answer.status, error.message, codes)) throw error
-    throw new ArchimageError(
-      'TAG_IMMUTABLE',
-      `${this.name}: the tag ${tag} is ${there.digest} and the registry does not let it move to ${manifest.digest}`,
-      {
-        hint: 'choose a new tag, or let the registry allow tags to be overwritten',
-        cause: error,
-        details: error.details,
-      },
-    )
+    const listed = await writeManifest(site, manifest, tag, options.signal)
+    if (listed) site.host.referrers = 'api'
+    else await addReferrer(site, manifest, options.signal)
+    return manifest.digest
   }
 
   tags(options: Options = {}): AsyncIterable<string> {
     return listTags(this.#sites.upstream, options.signal)
   }
 
+  /** What has `subject` as its subject, all or of one type: by the registry's API, else by the fallback tag. */
+  referrers(subject: Digest, options: Options & { readonly artifactType?: string } = {}): AsyncIterable<Descriptor> {
+    return listReferrers(this.#sites.upstream, subject, options.artifactType, options.signal)
+  }
+
   /** False when there was nothing. Throws UNSUPPORTED when the registry does not delete. */
   async deleteManifest(tagOrDigest: string, options: Options = {}): Promise<boolean> {
     this.#written = true
     const site = this.#sites.upstream
-    const request = siteRequest(site, `deleting ${tagOrDigest}`, {
-      method: 'DELETE',
-      path: `manifests/${tagOrDigest}`,
-      actions: 'pull,delete',
-      signal: options.signal,
-    })
-    const answer = await site.client.request(request)
-    if ([200, 202, 204].includes(answer.status)) {
-      await answer.drain()
-      return true
-    }
-    if (answer.status === 404) {
-      await answer.drain()
-      return false
-    }
-    const error = await site.client.refusal(request, answer)
-    const codes = (error.details['codes'] ?? []) as readonly string[]
-    if (answer.status !== 405 && !codes.includes('UNSUPPORTED') && !codes.includes('DIGEST_INVALID')) throw error
-    throw new ArchimageError('UNSUPPORTED', error.message, {
-      hint: isDigest(tagOrDigest)
-        ? "the registry does not delete: distribution's needs REGISTRY_STORAGE_DELETE_ENABLED=true"
-        : 'this registry deletes by digest only, and all tags of that digest with it',
-      cause: error,
-      details: error.details,
-    })
+    const { signal } = options
+    // Where referrers are listed in a tag, nobody but us takes this one out of it.
+    const ours = isDigest(tagOrDigest) && site.host.referrers !== 'api'
+    const before = ours ? await readManifest(site, tagOrDigest, signal).catch(() => undefined) : undefined
+    const subject = before?.subject?.digest
+    const deleted = await deleteManifest(site, tagOrDigest, signal)
+    if (deleted && subject !== undefined) await removeReferrer(site, subject, tagOrDigest as Digest, signal)
+    return deleted
+  }
+
+  /**
+   * Takes a tag away; its manifest and other tags stay. False when there was no such tag. Throws UNSUPPORTED where tags go
+   * only with their manifests and those are not deleted either.
+   */
+  async deleteTag(tag: string, options: Options = {}): Promise<boolean> {
+    this.#written = true
+    return deleteTag(this.#sites.upstream, tag, options.signal)
   }
 
   get #mirrored(): boolean {
@@ -208,11 +182,4 @@ export class Repository {
       throw withMirrors(error, said)
     }
   }
-}
-
-/** 409 and 412 say it by themselves; a 400 says many things, so its text or the absence of a known code decides. */
-function meansImmutable(status: number, message: string, codes: readonly string[]): boolean {
-  if (/immutab|already.?exist|overwr|updat|redeploy/i.test(message) || status === 409 || status === 412) return true
-  const known = ['MANIFEST_', 'DIGEST_INVALID', 'NAME_', 'TAG_INVALID', 'SIZE_INVALID', 'UNSUPPORTED', 'BLOB_']
-  return !codes.some(code => known.some(start => code.startsWith(start)))
 }

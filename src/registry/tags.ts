@@ -33,7 +33,8 @@ export async function* listTags(site: Site, signal: AbortSignal | undefined): As
     if (!Array.isArray(tags) || !tags.every(tag => typeof tag === 'string'))
       throw badAnswer(request.doing, 'the answer has no list of tags')
     yield* tags as string[]
-    path = nextPage(answer.headers.get('link'), answer.url) ?? (tags.length === PAGE ? after(tags.at(-1)!) : undefined)
+    const next = nextQuery(answer.headers.get('link'), answer.url)
+    path = next === undefined ? (tags.length === PAGE ? after(tags.at(-1)!) : undefined) : `tags/list${next}`
   }
 }
 
@@ -41,10 +42,9 @@ function after(last: string): string {
   return `tags/list?n=${PAGE}&last=${encodeURIComponent(last)}`
 }
 
-/** Only the query of a Link counts: behind proxies host and scheme of it are wrong (RFC 8288). */
-function nextPage(link: string | null, from: URL): string | undefined {
+/** `?…` of the next page. Only the query of a Link counts: behind proxies host and scheme of it are wrong (RFC 8288). */
+export function nextQuery(link: string | null, from: URL): string | undefined {
   const target = /<([^>]{1,4096})>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')?.[1]
   if (target === undefined || !URL.canParse(target, from)) return undefined
-  const { search } = new URL(target, from)
-  return search === '' ? undefined : `tags/list${search}`
+  return new URL(target, from).search || undefined
 }

@@ -13,8 +13,16 @@ export interface Registry extends Running {
 /** bcrypt of "secret", as htpasswd -B writes it. */
 const HTPASSWD = 'tester:$2b$04$pDbMRgiKl5sg/7r64cuHk.W1w9qsyIm.hd8FK718scOoGw8V3CtOS\n'
 
-/** Starts the distribution project's registry on loopback, plain HTTP. With `auth` it wants tester:secret (basic). */
-export async function startRegistry(options: { auth?: boolean; readOnly?: boolean } = {}): Promise<Registry> {
+export interface DistributionOptions {
+  /** It wants tester:secret (basic). */
+  readonly auth?: boolean
+  readonly readOnly?: boolean
+  /** It refuses to delete, as it does unless it is told to. */
+  readonly noDelete?: boolean
+}
+
+/** Starts the distribution project's registry on loopback, plain HTTP. */
+export async function startRegistry(options: DistributionOptions = {}): Promise<Registry> {
   const folder = temporaryFolder('registry')
   const storage = join(folder, 'storage')
   const host = `127.0.0.1:${await freePort()}`
@@ -23,7 +31,7 @@ export async function startRegistry(options: { auth?: boolean; readOnly?: boolea
     log: { accesslog: { disabled: true }, level: 'warn' },
     storage: {
       filesystem: { rootdirectory: storage },
-      delete: { enabled: true },
+      delete: { enabled: !options.noDelete },
       maintenance: { readonly: { enabled: options.readOnly ?? false } },
     },
     http: { addr: host, secret: 'only for tests' },

@@ -107,7 +107,7 @@ export interface Faults {
   noHead?: number | undefined
   /** POST with `mount` answers this; 202 opens an upload session instead. */
   noMount?: 202 | 401 | 403 | 404 | 405 | undefined
-  /** The referrers API does not exist: 404, or a web page with status 200. */
+  /** The referrers API does not exist: 404, or a web page with status 200. PUT is answered without OCI-Subject. */
   noReferrers?: 404 | 'html' | undefined
   /** No blob can be had from another repository, also not by a mount without `from`. */
   perRepositoryStorage?: boolean | undefined
@@ -115,6 +115,8 @@ export interface Faults {
   refuseTag?: RefuseTag | undefined
   /** Deleting answers 405. */
   noDelete?: boolean | undefined
+  /** Deleting a tag answers this status; manifests can be deleted by digest, and their tags with them, as at distribution's. */
+  noTagDelete?: 400 | 404 | 405 | undefined
   /** `tags/list` of a repository without tags says `"tags": null`. */
   nullTags?: boolean | undefined
   /** Locations of uploads: with scheme and host, or with a query that has to be kept. */

@@ -119,6 +119,11 @@ async function serveFaulty(request: Request, context: Context): Promise<Delivery
 async function refusal(request: Request, route: Route, { faults, storage }: Context): Promise<Response | undefined> {
   const { method } = request
   if (method === 'DELETE' && faults.noDelete && route.kind !== 'upload') return fail(405, 'UNSUPPORTED')
+  if (method === 'DELETE' && faults.noTagDelete && route.kind === 'manifest') {
+    if (route.tag !== undefined) return fail(faults.noTagDelete, 'UNSUPPORTED')
+    for (const tag of storage.tags(route.repository) ?? [])
+      if (storage.tag(route.repository, tag) === route.digest) storage.deleteTag(route.repository, tag)
+  }
   if (route.kind === 'referrers' && faults.noReferrers === 404) return answer(404, {}, '404 page not found')
   if (route.kind === 'referrers' && faults.noReferrers === 'html')
     return answer(200, { 'content-type': 'text/html' }, '<!doctype html><title>Registry</title>')
@@ -161,6 +166,7 @@ async function deliver(request: Request, route: Route | undefined, context: Cont
   if (faults.ignoreRange && route?.kind === 'blob') request.headers.delete('range')
   let response = await handle(request)
   if (route?.kind === 'manifest' && response.ok) {
+    if (faults.noReferrers) response.headers.delete('oci-subject')
     if (faults.wrongDigestHeader) response.headers.set('docker-content-digest', sha256('other bytes'))
     if (faults.noDigestHeader === 'always' || (faults.noDigestHeader === 'HEAD' && request.method === 'HEAD'))
       response.headers.delete('docker-content-digest')
