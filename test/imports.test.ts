@@ -36,6 +36,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ],
   bundle: ['oci', 'store', 'registry', 'transports'],
   outputs: ['oci', 'tar', 'layer', 'store', 'transports', 'sys'],
+  template: [],
   report: [],
   cli: ['*'],
   doctor: ['*'],
