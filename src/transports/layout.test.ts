@@ -241,6 +241,8 @@ describe('which image is meant', () => {
   test('where nothing is', async () => {
     expect(await resolve({})).toMatchObject({ code: 'NOT_FOUND' })
     mkdirSync(out)
+    expect(await resolve({})).toMatchObject({ code: 'NOT_FOUND' })
+    writeFileSync(join(out, 'notes'), 'of somebody')
     expect(await resolve({})).toMatchObject({ code: 'MANIFEST_INVALID' })
     writeFileSync(join(out, 'index.json'), '{"schemaVersion":2,"manifests":null}')
     expect(await resolve({})).toMatchObject({ code: 'NOT_FOUND' })

@@ -197,6 +197,8 @@ function noLayout(folder: string): ArchimageError {
     })
   if (!stat.isDirectory())
     return new ArchimageError('USAGE', `${folder} is no folder`, { hint: `for an archive: oci-archive:${folder}` })
+  // what a killed process began, or an empty folder, which a copy may fill
+  if (stranger(folder) === undefined) return new ArchimageError('NOT_FOUND', `${folder} holds no image`)
   return new ArchimageError('MANIFEST_INVALID', `${folder} is no OCI layout: there is no index.json`, {
     hint: 'an archive has to be named as one: oci-archive:FILE',
   })
@@ -207,7 +209,7 @@ function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true })
     if (lstatSync(join(folder, 'index.json'), { throwIfNoEntry: false }) !== undefined) return
-    const strange = readdirSync(folder).find(name => !OWN.includes(name) && !TEMPORARY.test(name))
+    const strange = stranger(folder)
     if (strange === undefined) return
     throw new ArchimageError('USAGE', `${folder} holds "${strange}" and is no OCI layout`, {
       hint: 'name another folder: a new one, an empty one, or a layout',
@@ -221,6 +223,11 @@ function makeFolder(folder: string): void {
       })
     throw systemError(error, `making ${folder}`)
   }
+}
+
+/** Something in a folder that is no part of a layout. */
+function stranger(folder: string): string | undefined {
+  return readdirSync(folder).find(name => !OWN.includes(name) && !TEMPORARY.test(name))
 }
 
 const OWN = ['oci-layout', 'blobs', 'index.lock', 'index.lock.d', 'lost+found']
