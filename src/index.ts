@@ -87,7 +87,16 @@ export { type RunOutcome, type RunRequest, type RunTools, run, type ServiceImage
 
 // Places that hold images, and whether what is there is right.
 
-export { openRegistry, type Registry, type RegistryOptions } from './registry/registry.ts'
+export type { TlsOptions } from './registry/certs.ts'
+export {
+  type Credential,
+  type Credentials,
+  fileCredentials,
+  noCredentials,
+  tokenCredential,
+  userCredential,
+} from './registry/credentials.ts'
+export { type HostOptions, openRegistry, type Registry, type RegistryOptions } from './registry/registry.ts'
 export { openStore, Store, type StoreOptions } from './store/store.ts'
 export type { Origin, Ref } from './store/types.ts'
 export { type CopyOutcome, type CopyResult, copy } from './transports/copy.ts'

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
-import { openRegistry, type Registry } from '../registry/registry.ts'
+import { openRegistry, type Registry, type RegistryOptions } from '../registry/registry.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { terminal } from '../sys/terminal.ts'
 
@@ -79,7 +79,7 @@ function usageError(error: CommanderError, program: Command, invocation: Invocat
   const option = /^unknown option "(-[^"]*)"/.exec(message)?.[1]
   if (option !== undefined) {
     const known = program.options.flatMap(candidate => [candidate.long, candidate.short]).filter(name => name != null)
-    return new ArchimageError('USAGE', `archimage ${invocation.name} has no option ${option}`, {
+    return new ArchimageError('USAGE', `archimage ${invocation.name} has no option ${option.split('=')[0]}`, {
       hint: didYouMean(option.split('=')[0]!, known) ?? `archimage ${invocation.name} --help lists them`,
     })
   }
@@ -130,8 +130,12 @@ export function insecureOption(): Option {
   )
 }
 
-/** Each request has its own signal: after an interruption tags still are to be put back. */
-export function open(options: Readonly<Record<string, unknown>>, warn: (message: string) => void): Opened {
+/** `flags`: those of registry-flags.ts. Each request has its own signal: after an interruption tags still are to be put back. */
+export function open(
+  options: Readonly<Record<string, unknown>>,
+  warn: (message: string) => void,
+  flags: RegistryOptions = {},
+): Opened {
   const insecure = options['insecure']
   return {
     store: openStore({ warn }),
@@ -139,6 +143,7 @@ export function open(options: Readonly<Record<string, unknown>>, warn: (message:
       warn,
       offline: options['offline'] === true,
       ...(insecure === true ? { insecure: true } : Array.isArray(insecure) ? { insecure: insecure as string[] } : {}),
+      ...flags,
     }),
   }
 }

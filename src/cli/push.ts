@@ -3,12 +3,14 @@ import { formatReference, parseReference, withDefaultTag } from '../oci/referenc
 import { BlobFetcher } from '../run/blobs.ts'
 import { publish } from '../run/publish.ts'
 import { command, type Invocation, insecureOption, open, parse, print, say } from './command.ts'
+import { addCredentialFlags, addTlsFlags, registryOptions } from './registry-flags.ts'
 import { findImage } from './tag.ts'
 
 const ABOUT = 'Pushes images of the store, with all their platforms, and reads them back.'
 
 export async function run(invocation: Invocation): Promise<number> {
   const program = command(invocation, 'IMAGE [NAME]', ABOUT).addOption(insecureOption())
+  addCredentialFlags(addTlsFlags(program))
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const [source, name] = parsed.args
@@ -17,7 +19,8 @@ export async function run(invocation: Invocation): Promise<number> {
       hint: 'archimage push app:1.0 registry.example.com/team/app:1.0',
     })
   const { signal } = invocation
-  const tools = open(parsed.options, say)
+  const { registry: target } = parseReference(name ?? source)
+  const tools = open(parsed.options, say, await registryOptions(parsed.options, [target]))
   const { store, registry } = tools
   try {
     const ref = findImage(store, source)

@@ -7,6 +7,7 @@ import { BlobFetcher, withSources } from '../run/blobs.ts'
 import { storeTransport } from '../transports/store.ts'
 import { verifyImage } from '../verify/verify.ts'
 import { command, type Invocation, insecureOption, list, open, parse, print, say, workingDirectory } from './command.ts'
+import { addCredentialFlags, addTlsFlags, registryOptions } from './registry-flags.ts'
 import { askedPlatforms, isPath, platformsOf, withOverrides } from './request.ts'
 
 const ABOUT = `Looks up where every service and platform of the project should be (its registry, or the store of this machine when it has
@@ -28,6 +29,7 @@ export async function run(invocation: Invocation): Promise<number> {
     .option('--local', 'look in the store of this machine')
     .addOption(insecureOption())
     .option('--json', 'print the findings as JSON')
+  addCredentialFlags(addTlsFlags(program))
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
@@ -35,7 +37,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const checks = byReference
     ? references(args, options)
     : await services(args, options, workingDirectory(invocation, options))
-  const tools = open(options, say)
+  const registries = new Set(checks.map(check => parseReference(check.reference).registry))
+  const tools = open(options, say, await registryOptions(options, [...registries]))
   const blobs = new BlobFetcher(tools.store, tools.registry, () => {})
   try {
     const results = await Promise.all(

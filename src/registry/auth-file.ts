@@ -115,7 +115,7 @@ export function credentialIn(file: AuthFile, key: string): Credential | undefine
 }
 
 /** Older clients wrote `https://host/v1/`: the host counts. A name without a scheme that has a path is a namespace. */
-function bareHost(name: string): string {
+export function bareHost(name: string): string {
   const found = /^https?:\/\/([^/]+)/.exec(name)
   return found === null ? name.replace(/\/+$/, '') : found[1]!
 }

@@ -3,6 +3,7 @@ import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
 import { redact } from '../errors/redact.ts'
 import type { Answer } from './answer.ts'
 import { Authenticator, type Scope } from './auth.ts'
+import type { TlsOptions } from './certs.ts'
 import { parseChallenges } from './challenge.ts'
 import type { Environment } from './config.ts'
 import type { Credentials } from './credentials.ts'
@@ -57,6 +58,7 @@ export const TUNING: Tuning = {
 export interface ClientOptions {
   readonly credentials: Credentials
   readonly insecure: (registry: string) => boolean
+  readonly tls: (registry: string) => TlsOptions
   readonly env: Environment
   readonly offline: boolean
   readonly signal: AbortSignal | undefined
@@ -102,7 +104,11 @@ export class Client {
         throw new ArchimageError('REFERENCE_INVALID', `"${registry}" is not a registry`, {
           hint: 'check its name and port',
         })
-      host = new Host(registry, { insecure: insecure || this.#options.insecure(registry), env: this.#options.env })
+      host = new Host(registry, {
+        insecure: insecure || this.#options.insecure(registry),
+        env: this.#options.env,
+        tls: this.#options.tls(registry),
+      })
       this.#hosts.set(registry, host)
     }
     return host

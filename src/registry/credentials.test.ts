@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, syml
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileCredentials } from './credentials.ts'
-import { removeLogin, saveLogin } from './login.ts'
+import { removeAllLogins, removeLogin, saveLogin } from './login.ts'
 import { failure } from './test-server.ts'
 
 let home = ''
@@ -179,5 +179,38 @@ describe('login', () => {
     expect(readFileSync(path, 'utf8')).not.toContain(auth('me', 'very-secret').auth)
     expect(await removeLogin('r.test', { env })).toBe(true)
     expect(readFileSync(join(home, 'kept.erase'), 'utf8')).toBe('r.test')
+  })
+
+  test('a file that is read before, and knows the registry, learns it too', async () => {
+    const podman = write('.config/containers/auth.json', { auths: { 'r.test': auth('old'), 'o.test': auth('other') } })
+    const { file } = await saveLogin('r.test', 'me', 'new-pw', { env })
+    await saveLogin('p.test', 'me', 'new-pw', { env })
+    expect(file).toBe(join(home, '.docker/config.json'))
+    expect(JSON.parse(readFileSync(podman, 'utf8')).auths).toEqual({
+      'r.test': auth('me', 'new-pw'),
+      'o.test': auth('other'),
+    })
+    expect(await user('r.test')).toBe('me')
+  })
+
+  test('REGISTRY_AUTH_FILE is where it goes when it is set, a named file before that', async () => {
+    env['REGISTRY_AUTH_FILE'] = join(home, 'ci/auth.json')
+    expect((await saveLogin('r.test', 'ci', 'pw-of-ci', { env })).file).toBe(join(home, 'ci/auth.json'))
+    expect(await user('r.test')).toBe('ci')
+    const file = join(home, 'own.json')
+    expect((await saveLogin('r.test', 'own', 'pw-of-own', { env, file })).file).toBe(file)
+    expect((await fileCredentials(env, file).find('r.test'))?.username).toBe('own')
+    expect(await user('r.test')).toBe('ci')
+    expect(await removeLogin('r.test', { env, file })).toBe(true)
+    expect(await user('r.test')).toBe('ci')
+    await expect(fileCredentials(env, join(home, 'none.json')).find('r.test')).rejects.toThrow('there is no file')
+  })
+
+  test('all at once, and what old clients called the host', async () => {
+    write('.docker/config.json', { auths: { 'https://r.test/v1/': auth('old'), 'o.test': auth('other') } })
+    expect(await removeLogin('r.test', { env })).toBe(true)
+    expect(await user('r.test')).toBeUndefined()
+    expect(await removeAllLogins({ env })).toBe(1)
+    expect(await user('o.test')).toBeUndefined()
   })
 })

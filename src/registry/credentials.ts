@@ -1,3 +1,4 @@
+import { ArchimageError } from '../errors/error.ts'
 import { secret } from '../errors/redact.ts'
 import { isRecord } from '../oci/json.ts'
 import { type AuthFile, authFilePaths, type Credential, credentialIn, readAuthFile, registryKeys } from './auth-file.ts'
@@ -12,15 +13,16 @@ export interface Credentials {
 }
 
 /**
- * Credentials of docker and podman (files of `authFilePaths`, read at the first question). Of all entries the most
- * specific path wins (`host/ns/repo`, `host/ns`, `host`), of equal ones the first file's; helpers speak for whole hosts.
+ * Credentials of docker and podman (files of `authFilePaths`, or `only` this one, read at the first question). Of all
+ * entries the most specific path wins (`host/ns/repo`, `host/ns`, `host`), of equal ones the first file's; helpers speak for
+ * whole hosts.
  */
-export function fileCredentials(env: Environment = process.env): Credentials {
+export function fileCredentials(env: Environment = process.env, only?: string): Credentials {
   let files: readonly AuthFile[] | undefined
   const asked = new Map<string, Promise<Credential | undefined>>()
   return {
     async find(registry, repository, signal) {
-      files ??= authFilePaths(env).flatMap(path => readAuthFile(path) ?? [])
+      files ??= only === undefined ? authFilePaths(env).flatMap(path => readAuthFile(path) ?? []) : [readNamed(only)]
       if (files.length === 0) return undefined
       const components = repository?.split('/') ?? []
       for (let count = components.length; count > 0; count--)
@@ -69,10 +71,31 @@ export function helperFor(file: AuthFile, registry: string): string | undefined 
   return own ?? name(file.json['credsStore'])
 }
 
-/** The same credential for every registry: from `--creds USER:PASSWORD`. */
-export function fixedCredentials(username: string, password: string): Credentials {
+function readNamed(path: string): AuthFile {
+  const file = readAuthFile(path)
+  if (file !== undefined) return file
+  throw new ArchimageError('CREDENTIALS', `there is no file ${path} with credentials`, {
+    hint: `archimage login --authfile ${path} REGISTRY writes one`,
+  })
+}
+
+/** A credential of the command line (`--creds USER:PASSWORD`). From here on no output shows it. */
+export function userCredential(username: string, password: string): Credential {
   secret(password)
-  return { find: async () => ({ username, password, source: 'the command line' }) }
+  secret(`${username}:${password}`)
+  return { username, password, source: 'the command line' }
+}
+
+/** A token of the command line (`--registry-token`): sent as it is, no token server is asked. */
+export function tokenCredential(registryToken: string): Credential {
+  secret(registryToken)
+  return { registryToken, source: 'the command line' }
+}
+
+/** The same credential for every registry. */
+export function fixedCredentials(username: string, password: string): Credentials {
+  const credential = userCredential(username, password)
+  return { find: async () => credential }
 }
 
 export const noCredentials: Credentials = { find: async () => undefined }

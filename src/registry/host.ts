@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ArchimageError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { allRoots, type TlsSettings } from '../sys/http-client.ts'
-import { readCertificates } from './certs.ts'
+import { findCertificates, type TlsOptions } from './certs.ts'
 import type { Environment } from './config.ts'
 import { isCertificateProblem, networkCode } from './failures.ts'
 import { isLoopback } from './proxy.ts'
@@ -66,16 +66,25 @@ export class Host {
   #failingSince: number | undefined
   #tls: TlsSettings | undefined | null = null
   readonly #env: Environment
+  readonly #flags: TlsOptions
 
-  constructor(registry: string, options: { readonly insecure: boolean; readonly env: Environment }) {
+  constructor(
+    registry: string,
+    options: { readonly insecure: boolean; readonly env: Environment; readonly tls?: TlsOptions },
+  ) {
+    const { env, tls = {} } = options
     this.registry = registry
     this.authority = registry === 'docker.io' ? 'registry-1.docker.io' : registry
-    this.insecure = options.insecure
-    this.#env = options.env
+    this.insecure = tls.tlsVerify === undefined ? options.insecure : !tls.tlsVerify
+    this.#env = env
+    this.#flags = tls
     const hostname = new URL(`http://${this.authority}`).hostname
     this.loopback = isLoopback(hostname)
-    this.#scheme = this.loopback ? 'http' : 'https'
-    this.#alternative = this.loopback ? 'https' : this.insecure ? 'http' : undefined
+    // Who names certificates, or insists on them, means TLS.
+    const named = tls.certDir !== undefined || tls.caFile !== undefined || tls.certFile !== undefined
+    const encrypted = tls.tlsVerify === true || (named && !this.insecure)
+    this.#scheme = this.loopback && !encrypted ? 'http' : 'https'
+    this.#alternative = encrypted ? undefined : this.loopback ? 'https' : this.insecure ? 'http' : undefined
   }
 
   get origin(): string {
@@ -132,10 +141,11 @@ export class Host {
   }
 
   #readTls(): TlsSettings | undefined {
-    const found = readCertificates(this.registry, this.#env)
+    const found = findCertificates(this.registry, this.#env, this.#flags)
     const ca = found !== undefined && found.ca.length > 0 ? { ca: [...allRoots(), ...found.ca] } : {}
     // docker treats loopback as insecure too; a certificate for 127.0.0.1 proves nothing that the kernel does not.
-    const open = this.insecure || (this.loopback && ca.ca === undefined) ? { rejectUnauthorized: false } : {}
+    const trusted = this.loopback && ca.ca === undefined && this.#flags.tlsVerify !== true
+    const open = this.insecure || trusted ? { rejectUnauthorized: false } : {}
     const pair = found?.cert === undefined ? {} : { cert: found.cert, key: found.key! }
     const all = { ...ca, ...pair, ...open }
     return Object.keys(all).length === 0 ? undefined : all

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import { secret } from '../errors/redact.ts'
 import { isRecord } from '../oci/json.ts'
-import { type AuthFile, authFilePaths, dockerConfigPath, readAuthFile, registryKeys } from './auth-file.ts'
+import { type AuthFile, authFilePaths, bareHost, dockerConfigPath, readAuthFile, registryKeys } from './auth-file.ts'
 import type { Environment } from './config.ts'
 import { helperErase, helperStore } from './credential-helper.ts'
 import { fixedCredentials, helperFor } from './credentials.ts'
@@ -51,7 +51,8 @@ export async function verifyLogin(
 
 /**
  * Keeps credentials where docker keeps them: with the helper that its config.json names, else in that file (mode 0600,
- * replaced by rename; everything else in it stays). Says where they went.
+ * replaced by rename; everything else in it stays); in `REGISTRY_AUTH_FILE` where that is set. A file that is read before
+ * and knows the registry learns them too. Says where they went.
  */
 export async function saveLogin(
   registry: string,
@@ -61,16 +62,27 @@ export async function saveLogin(
 ): Promise<{ readonly file: string; readonly helper?: string }> {
   secret(password)
   const env = options.env ?? process.env
-  const path = options.file ?? dockerConfigPath(env)
-  const file = readAuthFile(path) ?? { path, json: {} }
-  const server = registryKeys(registry)[0]!
-  const helper = helperFor(file, registry)
-  if (helper !== undefined) await helperStore(helper, { server, username, password }, { env })
+  const main = options.file ?? (env['REGISTRY_AUTH_FILE'] || dockerConfigPath(env))
+  const keys = registryKeys(registry)
   const auth = Buffer.from(`${username}:${password}`).toString('base64')
   secret(auth)
-  const auths = { ...authsOf(file), [server]: helper === undefined ? { auth } : {} }
-  writeAuthFile(path, { ...file.json, auths })
-  return helper === undefined ? { file: path } : { file: path, helper }
+  const others = options.file === undefined ? before(authFilePaths(env), main) : []
+  let helper: string | undefined
+  for (const path of [...others, main]) {
+    const file = readAuthFile(path) ?? { path, json: {} }
+    const auths = authsOf(file)
+    const known = Object.keys(auths).some(key => keys.includes(bareHost(key)))
+    if (path !== main && !known) continue
+    helper = helperFor(file, registry)
+    if (helper !== undefined) await helperStore(helper, { server: keys[0]!, username, password }, { env })
+    writeAuthFile(path, { ...file.json, auths: { ...auths, [keys[0]!]: helper === undefined ? { auth } : {} } })
+  }
+  return helper === undefined ? { file: main } : { file: main, helper }
+}
+
+function before<T>(list: readonly T[], item: T): readonly T[] {
+  const at = list.indexOf(item)
+  return at < 0 ? list : list.slice(0, at)
 }
 
 /** Removes what `saveLogin`, docker or podman kept, from `file` or from every file that is looked at. True if there was any. */
@@ -84,12 +96,30 @@ export async function removeLogin(registry: string, options: LoginOptions = {}):
     const helper = helperFor(file, registry)
     if (helper !== undefined) await helperErase(helper, keys[0]!, { env })
     const auths = authsOf(file)
-    const left = Object.fromEntries(Object.entries(auths).filter(([key]) => !keys.includes(key)))
+    const left = Object.fromEntries(Object.entries(auths).filter(([key]) => !keys.includes(bareHost(key))))
     if (Object.keys(left).length === Object.keys(auths).length) continue
     writeAuthFile(path, { ...file.json, auths: left })
     removed = true
   }
   return removed
+}
+
+/** Removes the credentials of every registry; how many there were. */
+export async function removeAllLogins(options: LoginOptions = {}): Promise<number> {
+  const env = options.env ?? process.env
+  const gone = new Set<string>()
+  for (const path of options.file === undefined ? authFilePaths(env) : [options.file]) {
+    const file = readAuthFile(path)
+    if (file === undefined) continue
+    const names = Object.keys(authsOf(file))
+    for (const name of names) {
+      const helper = helperFor(file, name)
+      if (helper !== undefined) await helperErase(helper, name, { env })
+      gone.add(name)
+    }
+    if (names.length > 0) writeAuthFile(path, { ...file.json, auths: {} })
+  }
+  return gone.size
 }
 
 function authsOf(file: AuthFile): Readonly<Record<string, unknown>> {

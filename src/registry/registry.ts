@@ -1,13 +1,26 @@
 import { parseReference, type Reference } from '../oci/reference.ts'
+import type { TlsOptions } from './certs.ts'
 import { Client, TUNING, type Tuning } from './client.ts'
 import { type Environment, loadRegistryConfig, type RegistryConfig } from './config.ts'
-import { type Credentials, fileCredentials } from './credentials.ts'
+import { type Credential, type Credentials, fileCredentials } from './credentials.ts'
 import { Repository } from './repository.ts'
 import type { Site } from './site.ts'
 
-export interface RegistryOptions {
+/** What flags say about one registry. */
+export interface HostOptions extends TlsOptions {
+  /** `--creds`, `--registry-token`: goes to this registry alone, never to its mirrors. Null: no credentials at all. */
+  readonly credential?: Credential | null
+}
+
+/** TLS options stand for every registry that `hosts` says nothing about. */
+export interface RegistryOptions extends TlsOptions {
   readonly config?: RegistryConfig
+  /** Where credentials come from; the files of docker and podman. */
   readonly credentials?: Credentials
+  /** `--authfile`: a file of docker's or podman's form, in place of theirs. */
+  readonly authFile?: string
+  /** By the registry's name in references: `docker.io`, `127.0.0.1:5000`. */
+  readonly hosts?: Readonly<Record<string, HostOptions>>
   /** `--insecure`: for every host, or for those named; HTTPS without checking certificates, then plain HTTP. */
   readonly insecure?: boolean | readonly string[]
   /** Ends every request of this registry. */
@@ -29,13 +42,22 @@ export interface Registry {
 export function openRegistry(options: RegistryOptions = {}): Registry {
   const env = options.env ?? process.env
   const config = options.config ?? loadRegistryConfig(env)
+  const own = (registry: string): HostOptions | undefined =>
+    options.hosts !== undefined && Object.hasOwn(options.hosts, registry) ? options.hosts[registry] : undefined
   const insecure = (registry: string): boolean =>
     options.insecure === true ||
     (Array.isArray(options.insecure) && options.insecure.includes(registry)) ||
     config.insecure(registry)
+  const kept = options.credentials ?? fileCredentials(env, options.authFile)
   const client = new Client({
-    credentials: options.credentials ?? fileCredentials(env),
+    credentials: {
+      async find(registry, repository, signal) {
+        const given = own(registry)?.credential
+        return given === undefined ? kept.find(registry, repository, signal) : (given ?? undefined)
+      },
+    },
     insecure,
+    tls: registry => ({ ...options, ...own(registry) }),
     env,
     offline: options.offline ?? false,
     signal: options.signal,
