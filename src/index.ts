@@ -110,6 +110,12 @@ export { storeTransport } from './transports/store.ts'
 export type { BodySource, PutBlobOptions, TransferOptions, Transport } from './transports/transport.ts'
 export { type Expectation, type Verification, verifyImage } from './verify/verify.ts'
 
+// What an image is made of, and how two differ.
+
+export { describeImage, type Inspection } from './inspect/describe.ts'
+export { type Difference, differenceOf } from './inspect/difference.ts'
+export { type ImageNode, readImage } from './inspect/read.ts'
+
 // A registry in this process: one for people, and one with switchable faults for tests.
 
 export type { Faults, LoggedRequest } from './registry/faulty/faults.ts'

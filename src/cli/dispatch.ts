@@ -33,6 +33,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'push an image of the store with all its platforms',
     load: () => import('./push.ts'),
   },
+  inspect: {
+    group: 'images',
+    about: 'show an image, wherever it is: platforms, layers, config; of two the difference',
+    load: () => import('./inspect.ts'),
+  },
   serve: { group: 'images', about: 'run a registry over a folder', load: () => import('./serve.ts') },
   cache: {
     group: 'machine',
@@ -87,7 +92,6 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 /** Words of the design that have no command behind them yet: said plainly, never "unknown". */
 const LATER: Readonly<Record<string, string>> = {
   manifest: 'archimage build makes and pushes the index of every service by itself',
-  inspect: 'archimage verify REFERENCE says what is in a registry',
   copy: 'skopeo copy --all does it meanwhile',
   export: 'archimage build -o type=oci,dest=FILE writes all platforms of a service to one archive',
   load: 'docker load and podman load take what archimage build -o type=docker,dest=FILE writes',
