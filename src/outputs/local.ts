@@ -23,11 +23,11 @@ import type { Tree } from '../layer/tree.ts'
 import { makeNode, setTimes, writeXattr } from '../sys/ffi.ts'
 import { removeFile, temporaryName, writeAll } from '../sys/files.ts'
 import { removeTree } from '../sys/remove-tree.ts'
+import { fileError, outputFailed } from '../sys/target.ts'
 import { decodePath, fsPath } from '../tar/path-bytes.ts'
 import { TIME } from './archive.ts'
 import { checked } from './checked.ts'
 import type { Roots } from './rootfs.ts'
-import { fileError, outputFailed } from './target.ts'
 
 export interface LocalOptions {
   /** `delete` removes from the folder what is not in the image. */

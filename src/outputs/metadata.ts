@@ -4,8 +4,8 @@ import { describe, type ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import { formatReference } from '../oci/reference.ts'
 import { writeFileAtomic } from '../sys/files.ts'
+import { fileError, lookAt } from '../sys/target.ts'
 import { type OutputImage, taggedNames } from './image.ts'
-import { fileError, lookAt } from './target.ts'
 
 /**
  * `--iidfile`: what identifies the image, without a newline: the config digest of a single platform (docker's image ID), the

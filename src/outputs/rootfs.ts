@@ -11,8 +11,8 @@ import type { Descriptor } from '../oci/manifest.ts'
 import { compressionOf, isForeignLayer } from '../oci/media-types.ts'
 import { formatPlatform, type Platform, platformSlug } from '../oci/platform.ts'
 import { decompress } from '../sys/compress.ts'
+import { outputFailed } from '../sys/target.ts'
 import { nameOf, type OutputImage, type OutputMember, type OutputTools } from './image.ts'
-import { outputFailed } from './target.ts'
 
 /** Record kinds of the native engine: the index of a layer by diff ID; which blob holds a diff ID. */
 const INDEX = 'layer-index'

@@ -3,6 +3,7 @@ import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'nod
 import { ArchimageError } from '../errors/error.ts'
 import { isRecord, parseJsonObject } from '../oci/json.ts'
 import { temporaryName } from '../sys/files.ts'
+import { fileError, writeFileFrom, writeTo } from '../sys/target.ts'
 import { layoutArchive } from './archive.ts'
 import { chooseMember, hasZstd, nameOf, type OutputImage, type OutputTools } from './image.ts'
 import { dockerLayout, indexFile, LAYOUT_FILE, type Layout, ociLayout, type Part } from './layout.ts'
@@ -11,7 +12,6 @@ import { writeFolder } from './local.ts'
 import type { Output } from './parse.ts'
 import { rootArchive } from './root-tar.ts'
 import { readRoots } from './rootfs.ts'
-import { fileError, writeFileFrom, writeTo } from './target.ts'
 
 export type { OutputImage, OutputMember, OutputTools } from './image.ts'
 

@@ -12,6 +12,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 
@@ -43,6 +44,19 @@ export function writeFileAtomic(path: string, bytes: Uint8Array | string, mode =
   } catch (error) {
     removeFile(temporary)
     throw systemError(error, `writing ${path}`)
+  }
+}
+
+/** A temporary file for reading and writing that has no name: it is gone when it is closed, however the process ends. */
+export function openUnnamed(): number {
+  const path = join(tmpdir(), `archimage-${temporaryName()}`)
+  try {
+    const fd = openSync(path, 'wx+', 0o600)
+    // Windows does not let go of the name of an open file
+    removeFile(path)
+    return fd
+  } catch (error) {
+    throw systemError(error, `making a temporary file in ${tmpdir()}`)
   }
 }
 

@@ -67,6 +67,11 @@ export class TarReader {
     return this.#offset
   }
 
+  /** The two blocks of zeros have come: what is behind them counts for nothing. */
+  get ended(): boolean {
+    return this.#state === 'end'
+  }
+
   push(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     let at = 0
@@ -105,6 +110,20 @@ export class TarReader {
       }
       this.#contentEnds()
     }
+  }
+
+  /**
+   * For sources that can seek, after a whole number of pushes of 512 bytes: passes over the content and padding that come
+   * next, and gives their number. The handler hears nothing of them. 0 where a header comes next.
+   */
+  skip(): number {
+    if (this.#state !== 'data' && this.#state !== 'skip') return 0
+    const count = this.#left + this.#pad
+    this.#state = 'header'
+    this.#left = 0
+    this.#pad = 0
+    this.#offset += count
+    return count
   }
 
   /** Says that no more bytes come. */

@@ -5,7 +5,7 @@ import { formatReference, parseReference, parseRegistryPrefix, type Reference } 
 import type { Repository } from '../registry/repository.ts'
 import type { CopyImage, CopyOptions, Place } from './copy-request.ts'
 import { formatLocation, type Location, type Look, parseLocation } from './location.ts'
-import { type OpenTools, openLocation, openTransport } from './open.ts'
+import { chosenName, type OpenTools, openTransport } from './open.ts'
 import type { Transport } from './transport.ts'
 
 /** Which tags of a repository; without any of these, one image. */
@@ -63,8 +63,7 @@ export class Places {
       const name = digest ?? tag ?? 'latest'
       return { place, name, reference: { ...location.reference, ...((digest ?? tag) ? {} : { tag: name }) } }
     }
-    const opened = await openLocation(location, this.#tools, 'read')
-    const name = opened.name!
+    const name = chosenName(location, place.transport, 'read')
     return { place, name, ...called(name) }
   }
 

@@ -6,13 +6,37 @@ import type { Descriptor } from '../oci/manifest.ts'
 import { createHasher, hashHex } from '../sys/hash.ts'
 import type { TransferOptions } from './transport.ts'
 
-/** A piece of an open file in which a blob is said to be. */
+/** Where the bytes of a blob are said to be: a file, a piece of one, memory. */
 export interface Extent {
-  readonly fd: number
-  readonly offset: number
   readonly size: number
+  /** Fills `into` from byte `at` on; gives how much of it, less than all only where the bytes end. */
+  read(into: Uint8Array, at: number): number
   /** The reader is done with it. */
   release(): void
+}
+
+/** `size` bytes of an open file. */
+export function fileExtent(fd: number, offset: number, size: number, release = (): void => {}): Extent {
+  const read = (into: Uint8Array, at: number): number => {
+    const wanted = Math.min(into.length, size - at)
+    let done = 0
+    while (done < wanted) {
+      const count = readSync(fd, into, done, wanted - done, offset + at + done)
+      if (count === 0) break
+      done += count
+    }
+    return done
+  }
+  return { size, read, release }
+}
+
+export function memoryExtent(bytes: Uint8Array): Extent {
+  const read = (into: Uint8Array, at: number): number => {
+    const part = bytes.subarray(at, at + into.length)
+    into.set(part)
+    return part.length
+  }
+  return { size: bytes.length, read, release: () => {} }
 }
 
 const CHUNK = 1 << 20
@@ -26,7 +50,7 @@ export function readExtent(extent: Extent, digest: Digest, place: string): Buffe
         `${place}: ${digest} has ${extent.size} bytes, too many for a manifest`,
       )
     const bytes = Buffer.allocUnsafeSlow(extent.size)
-    if (fill(extent, bytes, 0) < bytes.length || hashHex(algorithmOf(digest), bytes) !== hexOf(digest))
+    if (extent.read(bytes, 0) < bytes.length || hashHex(algorithmOf(digest), bytes) !== hexOf(digest))
       throw damaged(place, digest, 'its bytes have another digest')
     return bytes
   } finally {
@@ -55,7 +79,7 @@ export function streamExtent(
   const next = (): Uint8Array => {
     if (signal?.aborted) throw cancelled(signal.reason)
     const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, size - at))
-    if (fill(extent, chunk, at) < chunk.length) throw damaged(place, digest, 'it was cut short while it was read')
+    if (extent.read(chunk, at) < chunk.length) throw damaged(place, digest, 'it was cut short while it was read')
     hasher.update(chunk)
     at += chunk.length
     if (at === size && hasher.hex() !== hexOf(digest)) throw damaged(place, digest, 'its bytes have another digest')
@@ -84,17 +108,6 @@ export function streamExtent(
     },
     { highWaterMark: 0 },
   )
-}
-
-/** Fewer bytes than asked for only at the end of the file. */
-function fill({ fd, offset }: Extent, bytes: Uint8Array, at: number): number {
-  let done = 0
-  while (done < bytes.length) {
-    const count = readSync(fd, bytes, done, bytes.length - done, offset + at + done)
-    if (count === 0) break
-    done += count
-  }
-  return done
 }
 
 function damaged(place: string, digest: Digest, why: string): ArchimageError {

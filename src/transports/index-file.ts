@@ -80,8 +80,8 @@ export function namedEntry(descriptor: Descriptor, name?: string): IndexEntry {
   return entryOf(json, { ...descriptor, annotations })
 }
 
-/** `app:1.0` and `registry.example.com/app` are references, `1.0` is a tag. */
-function wholeName(name: string): string | undefined {
+/** The whole reference that a name stands for; undefined for what is only a tag, like `1.0`. */
+export function wholeName(name: string): string | undefined {
   if (!/[/:]/.test(name)) return undefined
   try {
     return formatReference(withDefaultTag(parseReference(name)))

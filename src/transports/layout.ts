@@ -17,7 +17,7 @@ import { MAX_JSON } from '../oci/json.ts'
 import { describe, type Manifest } from '../oci/manifest.ts'
 import { makeDirsInside, readRegularFile, removeFile, temporaryName, writeAll, writeFileAtomic } from '../sys/files.ts'
 import { waitForLock } from '../sys/locks.ts'
-import type { Extent } from './extent.ts'
+import { type Extent, fileExtent } from './extent.ts'
 import {
   EMPTY_INDEX,
   encodeIndexFile,
@@ -184,7 +184,7 @@ export function openRegular(path: string, what: string): Extent | undefined {
     throw systemError(error, `reading ${what}`)
   }
   const stat = fstatSync(fd)
-  if (stat.isFile()) return { fd, offset: 0, size: stat.size, release: () => closeSync(fd) }
+  if (stat.isFile()) return fileExtent(fd, 0, stat.size, () => closeSync(fd))
   closeSync(fd)
   throw new ArchimageError('MANIFEST_INVALID', `${what} is not a file`)
 }

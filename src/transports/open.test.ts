@@ -55,3 +55,22 @@ test('what is not there is said at once', async () => {
     hint: 'did you mean "stable"?',
   })
 })
+
+test('archives of both kinds, and what they are by content', async () => {
+  for (const kind of ['oci-archive', 'docker-archive']) {
+    const path = join(folder, `${kind}.tar`)
+    const to = await openLocation(at(`${kind}:${path}:app:1`), tools, 'write')
+    await putAll(to.transport, imageOf('a'), to.name)
+    await to.transport.commit?.()
+    await to.close()
+    for (const place of [`docker-archive:${path}`, `oci-archive:${path}:app:1`, `${path}:1`]) {
+      const { transport, name, close } = await openLocation(at(place), tools)
+      expect((await readAll(transport, name!)).size).toBe(3)
+      await close()
+    }
+    expect(await failure(openLocation(at(`oci-archive:${path}:app:2`), tools))).toMatchObject({
+      code: 'NOT_FOUND',
+      hint: 'did you mean "app:1"?',
+    })
+  }
+})

@@ -1,9 +1,8 @@
-import { ArchimageError } from '../errors/error.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { layoutTransport } from './layout.ts'
 import type { NamingTransport } from './layout-reading.ts'
-import { formatLocation, type Location } from './location.ts'
+import type { Location } from './location.ts'
 import { storeTransport } from './store.ts'
 import type { Transport } from './transport.ts'
 
@@ -11,6 +10,9 @@ import type { Transport } from './transport.ts'
 export interface OpenTools {
   readonly registry: () => Registry
   readonly store: () => Store
+  /** For finding daemons; default: the process's own. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly signal?: AbortSignal
 }
 
 export interface OpenPlace {
@@ -36,27 +38,36 @@ export async function openLocation(
 ): Promise<OpenPlace> {
   const transport = await openTransport(location, tools, use)
   const close = async (): Promise<void> => void (await transport.close?.())
-  if ('reference' in location) {
-    const { tag, digest } = location.reference
-    return { location, transport, name: (use === 'read' ? (digest ?? tag) : (tag ?? digest)) ?? 'latest', close }
-  }
-  const { name, digest } = location
-  if (use === 'write') return { location, transport, name, close }
   try {
-    return {
-      location,
-      transport,
-      name: (transport as NamingTransport).resolve({ ...(name && { name }), ...(digest && { digest }) }),
-      close,
-    }
+    return { location, transport, name: chosenName(location, transport, use), close }
   } catch (error) {
     await close()
     throw error
   }
 }
 
-/** The same without choosing an image: for all tags of a place. */
+/** Which tag or digest a location means in its transport: see `OpenPlace`. Throws NOT_FOUND. */
+export function chosenName(location: Location, transport: Transport, use: 'read'): string
+export function chosenName(location: Location, transport: Transport, use: 'read' | 'write'): string | undefined
+export function chosenName(location: Location, transport: Transport, use: 'read' | 'write'): string | undefined {
+  if ('reference' in location) {
+    const { tag, digest } = location.reference
+    return (use === 'read' ? (digest ?? tag) : (tag ?? digest)) ?? 'latest'
+  }
+  const { name, digest } = location
+  if (use === 'write') return name
+  return (transport as NamingTransport).resolve({
+    ...(name === undefined ? {} : { name }),
+    ...(digest === undefined ? {} : { digest }),
+  })
+}
+
+/**
+ * The same without choosing an image: for all tags of a place. What goes into an archive or a daemon is there after
+ * `commit`.
+ */
 export async function openTransport(location: Location, tools: OpenTools, use: 'read' | 'write'): Promise<Transport> {
+  const { env = process.env, signal = new AbortController().signal } = tools
   switch (location.kind) {
     case 'registry':
       return tools.registry().repository(location.reference)
@@ -64,11 +75,19 @@ export async function openTransport(location: Location, tools: OpenTools, use: '
       const { registry, repository } = location.reference
       return storeTransport(tools.store(), `${registry}/${repository}`)
     }
+    case 'docker':
+    case 'podman': {
+      const { daemonReading, daemonWriting } = await import('./daemon.ts')
+      return (use === 'read' ? daemonReading : daemonWriting)(location.kind, location.reference, { env, signal })
+    }
     case 'oci':
       return layoutTransport(location.path)
+    case 'oci-archive':
+    case 'docker-archive': {
+      if (use === 'read') return (await import('./archive-reading.ts')).archiveReading(location.path, signal)
+      const { ArchiveWriting } = await import('./archive-writing.ts')
+      const { fileSink } = await import('./archive-sink.ts')
+      return new ArchiveWriting(fileSink(location.path), location.kind === 'docker-archive')
+    }
   }
-  throw new ArchimageError(
-    'UNSUPPORTED',
-    `${formatLocation(location)}: ${use === 'read' ? 'reading' : 'writing'} is not done`,
-  )
 }

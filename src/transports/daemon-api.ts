@@ -5,7 +5,7 @@ import { ArchimageError, cancelled } from '../errors/error.ts'
 import { type HttpRequest, httpFetch, type TlsSettings } from '../sys/http-client.ts'
 
 export type DaemonKind = 'docker' | 'podman'
-type Environment = Readonly<Record<string, string | undefined>>
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /** A docker or podman that answers. */
 export interface Daemon {

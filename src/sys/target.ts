@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync, realpathSync, renameSync, type Stats, s
 import { basename, dirname, join } from 'node:path'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { ArchimageError, cancelled, systemError } from '../errors/error.ts'
-import { removeFile, temporaryName, writeAll } from '../sys/files.ts'
+import { removeFile, temporaryName, writeAll } from './files.ts'
 
 /** Milliseconds after which the event loop gets a turn, so that Ctrl-C is heard. */
 const TURN = 20
