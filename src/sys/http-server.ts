@@ -11,15 +11,24 @@ export interface HttpServerOptions {
   /** 0: a free one. */
   readonly port: number
   readonly handle: (request: Request) => Response | Promise<Response>
+  readonly tls?: ServerTls | undefined
   /** Seconds (at most 255, the default) that a connection may rest between requests, or a client stop reading. */
   readonly idle?: number
+}
+
+/** PEM. */
+export interface ServerTls {
+  readonly cert: string
+  readonly key: string
+  /** Only clients with a certificate of this authority get in. */
+  readonly clientCa?: string | undefined
 }
 
 const MAX_IDLE = 255
 const STOP_WAIT = 2000
 
 /**
- * Serves HTTP. A request that carries a body may pause for as long as its sender likes, and has no size limit. Throws
+ * Serves HTTP, or HTTPS where `tls` is given. A request that carries a body may pause for as long as its sender likes, and has no size limit. Throws
  * PORT_IN_USE or PERMISSION when the address cannot be had.
  */
 export function serveHttp(options: HttpServerOptions): HttpServer {
@@ -38,11 +47,12 @@ export function serveHttp(options: HttpServerOptions): HttpServer {
   }
 }
 
-function listen({ hostname, port, handle, idle = MAX_IDLE }: HttpServerOptions): Bun.Server<undefined> {
+function listen({ hostname, port, handle, tls, idle = MAX_IDLE }: HttpServerOptions): Bun.Server<undefined> {
   try {
     return Bun.serve({
       hostname,
       port,
+      ...(tls === undefined ? {} : { tls: bunTls(tls) }),
       idleTimeout: idle,
       maxRequestBodySize: 2 ** 50,
       development: false,
@@ -71,6 +81,11 @@ function listen({ hostname, port, handle, idle = MAX_IDLE }: HttpServerOptions):
       cause: error,
     })
   }
+}
+
+function bunTls({ cert, key, clientCa }: ServerTls): Bun.TLSOptions {
+  if (clientCa === undefined) return { cert, key }
+  return { cert, key, ca: clientCa, requestCert: true, rejectUnauthorized: true }
 }
 
 /** Bytes `start` to `end` (exclusive) of a file as the body of an answer; they never pass through our memory. */

@@ -63,3 +63,9 @@ export function answerJson(value: unknown, headers: Readonly<Record<string, stri
 export function answerRefusal(refusal: Refusal): Response {
   return answerJson({ errors: refusal.faults }, refusal.headers, refusal.status)
 }
+
+/** RFC 9110 section 13.1.2: the client has it already. What has a digest never changes. */
+export function isUnchanged(request: Request, etag: string): boolean {
+  const known = request.headers.get('if-none-match')
+  return known?.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag) ?? false
+}

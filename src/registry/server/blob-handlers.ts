@@ -1,42 +1,61 @@
 import type { Digest } from '../../oci/digest.ts'
 import { fileBody } from '../../sys/http-server.ts'
-import { answer, refuse } from './answers.ts'
+import { answer, isUnchanged, refuse } from './answers.ts'
 import type { Storage } from './storage.ts'
+import type { StorageReader } from './storage-reader.ts'
 
-export function handleBlob(request: Request, storage: Storage, repository: string, digest: Digest): Response {
-  if (request.method === 'DELETE') {
-    if (storage.deleteBlob(repository, digest)) return answer(202)
-    throw refuse(404, 'BLOB_UNKNOWN', 'the repository has no such blob', { digest })
-  }
-  if (request.method !== 'GET' && request.method !== 'HEAD')
-    throw refuse(405, 'UNSUPPORTED', `${request.method} does not go with a blob`)
-  const blob = storage.blob(repository, digest)
-  if (!blob) throw refuse(404, 'BLOB_UNKNOWN', 'the repository has no such blob', { digest })
+/** GET and HEAD. Where the storage can be written, whoever asks by HEAD is about to rely on the blob. */
+export function getBlob(
+  request: Request,
+  storage: StorageReader,
+  writable: Storage | undefined,
+  repository: string,
+  digest: Digest,
+): Response {
+  const head = request.method === 'HEAD'
+  const blob =
+    writable && head ? writable.steady(() => writable.keepBlob(repository, digest)) : storage.blob(repository, digest)
+  if (!blob) throw unknown(digest)
+  const etag = `"${digest}"`
   const headers = {
     'content-type': 'application/octet-stream',
     'content-disposition': 'attachment',
     'docker-content-digest': digest,
-    etag: `"${digest}"`,
+    etag,
   }
-  const { path, size } = blob
+  const { path, start = 0, size } = blob
   const whole = { ...headers, 'content-length': String(size) }
-  if (request.method === 'HEAD') return answer(200, { ...whole, 'accept-ranges': 'bytes' })
+  if (isUnchanged(request, etag)) return answer(304, { etag })
+  if (head) return answer(200, { ...whole, 'accept-ranges': 'bytes' })
   const asked = request.headers.get('range')
-  const range = parseRange(asked, size)
+  const range = (request.headers.get('if-range') ?? etag) === etag ? parseRange(asked, size) : undefined
   if (range === 'unsatisfiable') {
     const all = { 'content-range': `bytes */${size}` }
     throw refuse(416, 'SIZE_INVALID', 'the blob has no such bytes', { size }, all)
   }
   if (range === undefined)
     // The runtime, which knows about ranges of files too, adds its own accept-ranges where there is a Range.
-    return answer(200, asked === null ? { ...whole, 'accept-ranges': 'bytes' } : whole, fileBody(path, 0, size))
+    return answer(
+      200,
+      asked === null ? { ...whole, 'accept-ranges': 'bytes' } : whole,
+      fileBody(path, start, start + size),
+    )
   const part = {
     ...headers,
     'accept-ranges': 'bytes',
     'content-length': String(range.end - range.start),
     'content-range': `bytes ${range.start}-${range.end - 1}/${size}`,
   }
-  return answer(206, part, fileBody(path, range.start, range.end))
+  return answer(206, part, fileBody(path, start + range.start, start + range.end))
+}
+
+export function deleteBlob(storage: Storage, repository: string, digest: Digest): Response {
+  if (storage.deleteBlob(repository, digest)) return answer(202)
+  throw unknown(digest)
+}
+
+function unknown(digest: Digest) {
+  return refuse(404, 'BLOB_UNKNOWN', 'the repository has no such blob', { digest })
 }
 
 /** One range of RFC 9110 section 14.1.2, as start and exclusive end; undefined where the whole is to be sent. */

@@ -2,22 +2,27 @@ import type { Digest } from '../../oci/digest.ts'
 import { OCI } from '../../oci/media-types.ts'
 import { answerJson, refuse } from './answers.ts'
 import { MAX_MANIFEST } from './manifest-handlers.ts'
-import type { Storage } from './storage.ts'
+import type { StorageReader } from './storage-reader.ts'
 
-export function listTags(storage: Storage, repository: string, query: URLSearchParams): Response {
+export function listTags(storage: StorageReader, repository: string, query: URLSearchParams): Response {
   const all = storage.tags(repository)
   if (!all) throw refuse(404, 'NAME_UNKNOWN', 'no such repository', { name: repository })
   const { page, headers } = paginate(all, query, `/v2/${repository}/tags/list`)
   return answerJson({ name: repository, tags: page }, headers)
 }
 
-export function listRepositories(storage: Storage, query: URLSearchParams): Response {
+export function listRepositories(storage: StorageReader, query: URLSearchParams): Response {
   const { page, headers } = paginate(storage.repositories(), query, '/v2/_catalog')
   return answerJson({ repositories: page }, headers)
 }
 
 /** A page ends where the index would become larger than a manifest may be. */
-export function listReferrers(storage: Storage, repository: string, subject: Digest, query: URLSearchParams): Response {
+export function listReferrers(
+  storage: StorageReader,
+  repository: string,
+  subject: Digest,
+  query: URLSearchParams,
+): Response {
   const type = query.get('artifactType')
   const last = query.get('last') ?? ''
   const manifests: object[] = []

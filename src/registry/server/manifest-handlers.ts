@@ -3,51 +3,53 @@ import { type Digest, digestLike, sha256 } from '../../oci/digest.ts'
 import { type Descriptor, type Manifest, parseManifest } from '../../oci/manifest.ts'
 import { isForeignLayer, isIndexType, isManifestType } from '../../oci/media-types.ts'
 import { isTag } from '../../oci/reference.ts'
-import { answer, type Fault, Refusal, refuse } from './answers.ts'
+import { answer, type Fault, isUnchanged, Refusal, refuse } from './answers.ts'
 import type { Storage } from './storage.ts'
+import type { StorageReader } from './storage-reader.ts'
 
 /** distribution-spec, "Pushing Manifests": every side must be able to take 4 MiB. */
 export const MAX_MANIFEST = 4 * 1024 * 1024
 
-export interface ManifestRequest {
-  readonly request: Request
-  readonly storage: Storage
+/** What a request names: a tag or a digest. */
+export interface ManifestName {
   readonly repository: string
   readonly tag?: string
   readonly digest?: Digest
+}
+
+export interface ManifestWriting {
+  readonly request: Request
+  readonly storage: Storage
   readonly query: URLSearchParams
   /** Takes manifests as they come, as some registries do. */
   readonly lenient: boolean
+  /** Takes manifests some of whose blobs and members are not there. */
+  readonly sparse: boolean
 }
 
-export function handleManifest(input: ManifestRequest): Response | Promise<Response> {
-  switch (input.request.method) {
-    case 'GET':
-    case 'HEAD':
-      return getManifest(input)
-    case 'PUT':
-      return putManifest(input)
-    case 'DELETE':
-      return deleteManifest(input)
-    default:
-      throw refuse(405, 'UNSUPPORTED', `${input.request.method} does not go with a manifest`)
-  }
-}
-
-function getManifest({ request, storage, repository, tag, digest }: ManifestRequest): Response {
+/** GET and HEAD. Where the storage can be written, whoever asks by digest is about to rely on it. */
+export function getManifest(
+  request: Request,
+  storage: StorageReader,
+  writable: Storage | undefined,
+  { repository, tag, digest }: ManifestName,
+): Response {
   const wanted = tag === undefined ? digest! : storage.tag(repository, tag)
+  if (writable && digest !== undefined) writable.steady(() => writable.keepManifest(repository, digest))
   const found = wanted && storage.manifest(repository, wanted)
   if (!found) throw unknownManifest(storage, repository, tag ?? digest!)
+  const etag = `"${found.digest}"`
+  if (isUnchanged(request, etag)) return answer(304, { etag, 'docker-content-digest': found.digest })
   const headers = {
     'content-type': found.mediaType,
     'content-length': String(found.bytes.byteLength),
     'docker-content-digest': found.digest,
-    etag: `"${found.digest}"`,
+    etag,
   }
   return answer(200, headers, request.method === 'HEAD' ? null : (found.bytes as Uint8Array<ArrayBuffer>))
 }
 
-function deleteManifest({ storage, repository, tag, digest }: ManifestRequest): Response {
+export function deleteManifest(storage: Storage, { repository, tag, digest }: ManifestName): Response {
   if (tag !== undefined) {
     if (storage.deleteTag(repository, tag)) return answer(202)
     throw unknownManifest(storage, repository, tag)
@@ -59,8 +61,10 @@ function deleteManifest({ storage, repository, tag, digest }: ManifestRequest): 
   return answer(202)
 }
 
-async function putManifest(input: ManifestRequest): Promise<Response> {
-  const { request, storage, repository, tag, digest: said, query, lenient } = input
+export async function putManifest(
+  { request, storage, query, lenient, sparse }: ManifestWriting,
+  { repository, tag, digest: said }: ManifestName,
+): Promise<Response> {
   const tags = tag === undefined ? query.getAll('tag') : [tag]
   for (const name of tags) if (!isTag(name)) throw refuse(400, 'TAG_INVALID', 'not a tag', { tag: name.slice(0, 200) })
   const bytes = await readLimited(request)
@@ -70,13 +74,19 @@ async function putManifest(input: ManifestRequest): Promise<Response> {
   const type = request.headers.get('content-type')?.split(';')[0]?.trim() ?? ''
   const manifest = parse(bytes, type, digest, lenient)
   const mediaType = manifest ? mediaTypeOf(manifest, type) : type
-  if (manifest && !lenient) checkReferences(storage, repository, manifest)
-  // The entry for the referrers API first: without the manifest it is ignored, and a client that finds the manifest
-  // pushes nothing again.
-  if (manifest?.subject)
-    storage.putReferrer(repository, manifest.subject.digest, digest, referrerOf(manifest, mediaType, bytes.byteLength))
-  storage.putManifest(repository, { mediaType, digest, bytes })
-  for (const name of tags) storage.putTag(repository, name, digest)
+  storage.steady(() => {
+    const faults = manifest ? missingReferences(storage, repository, manifest) : []
+    if (faults.length > 0 && !lenient && !sparse) throw new Refusal(404, faults.slice(0, 100))
+    if (manifest?.subject) {
+      // The entry for the referrers API first: without the manifest it is ignored, and a client that finds the manifest
+      // pushes nothing again.
+      const descriptor = referrerOf(manifest, mediaType, bytes.byteLength)
+      storage.putReferrer(repository, manifest.subject.digest, digest, descriptor)
+      storage.keepManifest(repository, manifest.subject.digest)
+    }
+    storage.putManifest(repository, { mediaType, digest, bytes })
+    for (const name of tags) storage.putTag(repository, name, digest)
+  })
   return answer(201, {
     location: `/v2/${repository}/manifests/${digest}`,
     'docker-content-digest': digest,
@@ -85,7 +95,7 @@ async function putManifest(input: ManifestRequest): Promise<Response> {
   })
 }
 
-function unknownManifest(storage: Storage, repository: string, reference: string): Refusal {
+function unknownManifest(storage: StorageReader, repository: string, reference: string): Refusal {
   return storage.tags(repository) === undefined
     ? refuse(404, 'NAME_UNKNOWN', 'no such repository', { name: repository })
     : refuse(404, 'MANIFEST_UNKNOWN', 'the repository has no such manifest', { reference })
@@ -126,12 +136,15 @@ function mediaTypeOf(manifest: Manifest, type: string): string {
   return /^application\/vnd\.[\w.+-]+$/.test(type) ? type : manifest.mediaType
 }
 
-/** Everything that a manifest names must be in the repository, so that nobody can pull a tag and get half an image. */
-function checkReferences(storage: Storage, repository: string, manifest: Manifest): void {
+/**
+ * Everything that a manifest names must be in the repository, so that nobody can pull a tag and get half an image. What is
+ * there is kept from garbage collection from now on.
+ */
+function missingReferences(storage: Storage, repository: string, manifest: Manifest): readonly Fault[] {
   const faults: Fault[] = []
   const missing = (message: string, detail: object) => faults.push({ code: 'MANIFEST_BLOB_UNKNOWN', message, detail })
   const needBlob = ({ digest, size, mediaType }: Descriptor): void => {
-    const found = storage.blob(repository, digest)
+    const found = storage.keepBlob(repository, digest)
     if (!found) missing('the manifest names a blob that the repository does not have', { digest, mediaType })
     else if (found.size !== size)
       missing('the manifest gives a blob another size than it has', { digest, mediaType, size, found: found.size })
@@ -139,14 +152,14 @@ function checkReferences(storage: Storage, repository: string, manifest: Manifes
   if (manifest.kind === 'index') {
     for (const child of manifest.manifests) {
       const { digest, mediaType } = child
-      if (storage.hasManifest(repository, digest)) continue
+      if (storage.keepManifest(repository, digest)) continue
       if (!isIndexType(mediaType) && !isManifestType(mediaType)) needBlob(child)
       else missing('the index names a manifest that the repository does not have', { digest, mediaType })
     }
   } else
     for (const blob of [manifest.config, ...manifest.layers])
       if (!isForeignLayer(blob.mediaType) && !blob.urls?.length) needBlob(blob)
-  if (faults.length > 0) throw new Refusal(404, faults.slice(0, 100))
+  return faults
 }
 
 /** distribution-spec, "Listing Referrers": an image without artifactType shows the type of its config. */
