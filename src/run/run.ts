@@ -22,6 +22,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { storeTransport } from '../transports/store.ts'
 import { verifyImage } from '../verify/verify.ts'
+import { Ahead } from './ahead.ts'
 import { type BlobFetcher, withSources } from './blobs.ts'
 import { CacheImports } from './cache-import.ts'
 import type { CachePlace, CacheTarget } from './cache-options.ts'
@@ -136,6 +137,7 @@ class Run {
   private readonly exports = new Map<string, ExportedSteps>()
   private readonly cacheErrors: ArchimageError[] = []
   private readonly jobs: number
+  private readonly ahead: Ahead
   private over = false
 
   constructor(asked: RunRequest, tools: RunTools) {
@@ -163,6 +165,7 @@ class Run {
     const { preparation, blobs } = openPreparation(request, { ...tools, emit, signal: this.signal })
     this.preparation = preparation
     this.blobs = blobs
+    this.ahead = new Ahead({ ...this.tools, blobs, signal: this.signal })
     this.imports = new CacheImports({ ...this.tools, blobs, signal: this.signal })
   }
 
@@ -289,10 +292,19 @@ class Run {
       )
       this.findings.add(cell.dockerfile.file, cell.platform, prepared.check())
       for (const message of prepared.warnings) this.tools.emit({ type: 'warning', message, cell: cellName(cell) })
-      this.end(cell, await this.buildPrepared(cell, prepared, start))
+      const ended = await this.buildPrepared(cell, prepared, start)
+      this.sendAhead(cell, ended)
+      this.end(cell, ended)
     } catch (error) {
       this.end(cell, this.failed(cell, error, start))
     }
+  }
+
+  private sendAhead({ service, platform }: PlannedCell, { result, manifest }: Ended): void {
+    const { request } = this
+    if (!request.push || manifest === undefined || result.state !== 'built' || !request.services.includes(service))
+      return
+    this.ahead.send(manifest, [...request.names(service), ...request.archNames(service, platform)])
   }
 
   /** The cell that is named is the one that failed, however many stand between. */
@@ -503,6 +515,7 @@ class Run {
     const publications = images.map(image => this.publication(image))
     const held = this.unpublished(images)
     const published = request.push && !held && images.length > 0 ? await this.publish(publications) : undefined
+    await this.ahead.stop()
     if (request.push && held) for (const { service } of images) this.serviceErrors.set(service.name, held)
     const verified = new Map<string, ServiceResult['verified']>()
     const readable = request.push ? (published?.problems.size ?? 0) : images.length

@@ -39,7 +39,8 @@ export async function upload(
   await Promise.all(manifests.filter(manifest => manifest.kind === 'index').map(put))
 }
 
-async function uploadBlobs(
+/** Config and layers of an image, each once; those that have `urls` stay where they are. */
+export async function uploadBlobs(
   image: ImageManifest,
   remote: Transport,
   repository: string,

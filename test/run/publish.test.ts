@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
 import { resultOf, Sandbox, simpleServices } from './command.ts'
-import { Remote } from './images.ts'
+import { putBase, Remote } from './images.ts'
 
 const sandbox = new Sandbox('publish')
 let registry: FaultyRegistry
@@ -251,4 +251,30 @@ describe('what is there already', () => {
     expect(code).toBe(1)
     expect(stderr).toContain('did you mean "pushed')
   })
+})
+
+test('blobs of a service go up while another one is still being built', async () => {
+  await putBase(new Remote(registry, 'team/base'), '1')
+  const project = sandbox.project(`ahead-${serial}`, {
+    ...simpleServices('early'),
+    'src/late/Dockerfile': `FROM ${registry.address}/team/base:1\nWORKDIR /late\n`,
+  })
+  const order: string[] = []
+  let arrived = (): void => {}
+  const blob = new Promise<void>(resolve => {
+    arrived = resolve
+  })
+  registry.faults.answer = async request => {
+    const { pathname } = new URL(request.url)
+    if (request.method === 'PUT') order.push(pathname)
+    if (request.method === 'PUT' && pathname.startsWith('/v2/team/early/blobs/')) arrived()
+    // the base of the other service is answered only then
+    if (pathname.startsWith('/v2/team/base/manifests/')) await blob
+    return undefined
+  }
+  await sandbox.must(push('--platform', 'linux/amd64'), { cwd: project })
+  expect(order[0]).toStartWith('/v2/team/early/blobs/')
+  expect(order.filter(path => path.startsWith('/v2/team/early/blobs/'))).toHaveLength(2)
+  expect(await remote('early').tags()).toEqual(['latest'])
+  expect(await remote('late').tags()).toEqual(['latest'])
 })
