@@ -50,7 +50,7 @@ const TYPES: Readonly<Record<string, readonly string[]>> = {
   plan: ['layer'],
   engines: ['run/events.ts'],
   remote: ['run/events.ts'],
-  report: ['run/events.ts'],
+  report: ['run/events.ts', 'transports/copy-request.ts', 'transports/copy-plan-view.ts'],
 }
 
 /** Nobody may reach up to these, whatever else they may. */

@@ -38,6 +38,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'show an image, wherever it is: platforms, layers, config; of two the difference',
     load: () => import('./inspect.ts'),
   },
+  copy: {
+    group: 'images',
+    about: 'copy images between registries, the store, layouts, archives, docker, podman',
+    load: () => import('./copy.ts'),
+  },
   serve: { group: 'images', about: 'run a registry over a folder', load: () => import('./serve.ts') },
   cache: {
     group: 'machine',
@@ -92,7 +97,6 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 /** Words of the design that have no command behind them yet: said plainly, never "unknown". */
 const LATER: Readonly<Record<string, string>> = {
   manifest: 'archimage build makes and pushes the index of every service by itself',
-  copy: 'skopeo copy --all does it meanwhile',
   export: 'archimage build -o type=oci,dest=FILE writes all platforms of a service to one archive',
   load: 'docker load and podman load take what archimage build -o type=docker,dest=FILE writes',
   completion: 'archimage help lists the commands',

@@ -64,7 +64,14 @@ export class Places {
       return { place, name, reference: { ...location.reference, ...((digest ?? tag) ? {} : { tag: name }) } }
     }
     const name = chosenName(location, place.transport, 'read')
-    return { place, name, ...called(name) }
+    return { place, name, ...called(isDigest(name) || /[/:]/.test(name) ? name : await this.#wholeName(place, name)) }
+  }
+
+  /** What a file or folder calls an image whose tag is `tag`, where only one is. */
+  async #wholeName({ transport }: Place, tag: string): Promise<string> {
+    const names = transport.tags === undefined ? [] : await Array.fromAsync(transport.tags())
+    const whole = names.filter(name => name.endsWith(`:${tag}`))
+    return whole.length === 1 && !names.includes(tag) ? whole[0]! : tag
   }
 
   /** Makes appear what appears as a whole. */
