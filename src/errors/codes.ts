@@ -31,6 +31,7 @@ export const CODES = {
   CHECK_FAILED: { exit: 1, about: 'a Dockerfile says `# check=error=true`, and checks found something' },
   CELL_FAILED: { exit: 1, about: 'a cell failed' },
   TAG_IMMUTABLE: { exit: 1, about: 'the registry does not let a tag move' },
+  PLATFORM_TAKEN: { exit: 1, about: 'an index has an image for the platform already' },
   TAG_EXISTS: { exit: 1, about: 'a tag is there already, and was not to be moved' },
   COPY_FAILED: { exit: 1, about: 'some of several images could not be copied' },
   PREBUILD_FAILED: { exit: 1, about: 'a prebuild command failed' },

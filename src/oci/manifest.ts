@@ -204,16 +204,20 @@ export function encodeImageManifest(input: {
   return parseManifest(raw) as ImageManifest
 }
 
-/** Writes an index over `manifests` in the given order. */
+/** Writes an index over `manifests` in the given order. What Docker's lists have no field for is refused by whoever chooses `docker`. */
 export function encodeIndex(input: {
   readonly docker: boolean
   readonly manifests: readonly Descriptor[]
   readonly annotations?: Readonly<Record<string, string>>
+  readonly artifactType?: string
+  readonly subject?: Descriptor
 }): ImageIndex {
   const raw = encodeJson({
     schemaVersion: 2,
     mediaType: input.docker ? DOCKER.index : OCI.index,
+    ...(input.artifactType === undefined ? {} : { artifactType: input.artifactType }),
     manifests: input.manifests.map(descriptorJson),
+    ...(input.subject === undefined ? {} : { subject: descriptorJson(input.subject) }),
     ...(input.annotations && Object.keys(input.annotations).length > 0
       ? { annotations: sorted(input.annotations) }
       : {}),
