@@ -18,6 +18,20 @@ export { type RenderErrorOptions, renderError } from './errors/render.ts'
 // Values of OCI: pure functions; raw bytes are kept and are the truth.
 
 export { assembleIndex, type Member } from './manifests/assemble.ts'
+export {
+  addEntries,
+  annotateEntries,
+  annotateIndex,
+  changeIndex,
+  dropAttestations,
+  type EntryChange,
+  filterIndex,
+  type IndexContent,
+  makeIndex,
+  mergeIndexes,
+  removeEntries,
+  replaceEntry,
+} from './manifests/edit.ts'
 export { configPlatform, encodeImageConfig, type ImageConfig, parseImageConfig } from './oci/config.ts'
 export { type Digest, isDigest, sha256 } from './oci/digest.ts'
 export {

@@ -17,11 +17,12 @@ export async function run(invocation: Invocation): Promise<number> {
     })
   const store = openStore({ warn: say })
   try {
-    const { descriptor } = findImage(store, source)
+    const { descriptor, origin: before } = findImage(store, source)
+    const origin = before === 'list' ? before : 'tagged'
     const wanted = names.map(name => withDefaultTag(parseReference(name)))
     for (const name of wanted)
       if (name.digest !== undefined) throw new ArchimageError('USAGE', 'a new name cannot hold a digest')
-    store.tagAll(wanted.map(name => ({ name: formatReference(name), descriptor, origin: 'tagged' as const })))
+    store.tagAll(wanted.map(name => ({ name: formatReference(name), descriptor, origin })))
     return 0
   } finally {
     store.close()

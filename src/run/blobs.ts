@@ -3,12 +3,10 @@ import type { Digest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { parseReference } from '../oci/reference.ts'
 import type { Registry } from '../registry/registry.ts'
+import { rememberSource, sourceOf } from '../store/sources.ts'
 import type { Store } from '../store/store.ts'
 import type { Transport } from '../transports/transport.ts'
 import type { Emit } from './events.ts'
-
-/** Record kind: where a blob that was seen but perhaps not fetched can be had, as `registry/repository`. */
-const SOURCE = 'source'
 
 /**
  * Brings blobs of bases into the store when they are needed, each at most once in a run. Base layers that nothing reads and
@@ -28,14 +26,12 @@ export class BlobFetcher {
 
   /** Remembers that a repository has these blobs. */
   seen(descriptors: readonly Descriptor[], repository: string): void {
-    for (const { digest } of descriptors)
-      if (this.store.records.get<string>(SOURCE, digest) !== repository)
-        this.store.records.put(SOURCE, digest, repository)
+    rememberSource(this.store, descriptors, repository)
   }
 
   /** `registry/repository` that a blob came from, if it did not begin here. */
   sourceOf(digest: Digest): string | undefined {
-    return this.store.records.get<string>(SOURCE, digest)
+    return sourceOf(this.store, digest)
   }
 
   /** Makes sure that the store has the blob. Throws NOT_FOUND when nobody is known to have it. */

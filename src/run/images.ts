@@ -166,7 +166,7 @@ export class Images {
 
   private async lookUp(reference: Reference, key: string, published: boolean): Promise<Top> {
     const ref = published ? undefined : this.store.ref(key)
-    if (ref && ref.origin !== 'pulled' && this.store.has(ref.descriptor.digest))
+    if (ref && ref.origin !== 'pulled' && ref.origin !== 'list' && this.store.has(ref.descriptor.digest))
       return { manifest: this.store.manifest(ref.descriptor.digest) }
     const repository = `${reference.registry}/${reference.repository}`
     const known = this.store.records.get<Descriptor>(RESOLVED, key)

@@ -10,6 +10,7 @@ import { digestsIn, Reach } from './reach.ts'
 import type { Records } from './records.ts'
 import type { Refs } from './refs.ts'
 import { listSnapshots, removeSnapshot, removeTemporary } from './snapshots.ts'
+import { SOURCE } from './sources.ts'
 
 const DAY = 86_400_000
 /** Without a choice by the caller, what was not used for so long goes. */
@@ -117,7 +118,11 @@ function survey({ root, refs, records }: Parts): Survey {
         remove: () => void refs.unset([ref.name]),
       }),
     )
-  const remembered = records.list().map(({ kind, key, value, used, bytes }): Item => {
+  /** Where the rest of an image is: without it the image could not be pushed any more. */
+  const needed = (kind: string, key: string): boolean =>
+    kind === SOURCE && images.has(key as Digest) && blobSize(root, key as Digest) === undefined
+  const forgettable = records.list().filter(({ kind, key }) => !needed(kind, key))
+  const remembered = forgettable.map(({ kind, key, value, used, bytes }): Item => {
     const blobs = new Set<Digest>()
     for (const digest of digestsIn(JSON.stringify(value))) reach.follow(digest, blobs)
     const remove = (): void => records.delete(kind, key)

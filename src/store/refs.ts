@@ -1,5 +1,6 @@
 import { readFileSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { ArchimageError, isArchimageError, systemError } from '../errors/error.ts'
 import { isDigest } from '../oci/digest.ts'
 import { encodeJson, isRecord } from '../oci/json.ts'
@@ -18,7 +19,7 @@ const IMAGE_NAME = 'io.containerd.image.name'
 const ORIGIN = 'dev.archimage.origin'
 const STORED = 'dev.archimage.stored'
 const OWN = [REF_NAME, IMAGE_NAME, ORIGIN, STORED]
-const ORIGINS: readonly string[] = ['built', 'tagged', 'loaded', 'pulled'] satisfies Origin[]
+const ORIGINS: readonly string[] = ['built', 'tagged', 'loaded', 'pulled', 'list'] satisfies Origin[]
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -238,6 +239,7 @@ function agrees(ref: Ref | undefined, item: Naming): boolean {
   return (
     ref?.descriptor.digest === item.descriptor.digest &&
     ref.descriptor.mediaType === item.descriptor.mediaType &&
+    (item.origin !== 'list' || isDeepStrictEqual(ref.descriptor.annotations, item.descriptor.annotations)) &&
     (ref.origin === item.origin || item.origin === 'pulled')
   )
 }

@@ -1,8 +1,11 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 
-/** How a name came into the store; only what was built, tagged or loaded here takes part in resolving references (DESIGN §5). */
-export type Origin = 'built' | 'tagged' | 'loaded' | 'pulled'
+/**
+ * How a name came into the store; only what was built, tagged or loaded here takes part in resolving references (DESIGN §5). A
+ * `list` is an index that is being put together: its manifests are here, its blobs may be in registries only.
+ */
+export type Origin = 'built' | 'tagged' | 'loaded' | 'pulled' | 'list'
 
 export interface Ref {
   /** Whole reference: `docker.io/library/nginx:1.27`. */

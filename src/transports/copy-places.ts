@@ -1,9 +1,11 @@
 import { ArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { isDigest } from '../oci/digest.ts'
+import type { Descriptor } from '../oci/manifest.ts'
 import { formatReference, parseReference, parseRegistryPrefix, type Reference } from '../oci/reference.ts'
 import type { Repository } from '../registry/repository.ts'
-import type { CopyImage, CopyOptions, Place } from './copy-request.ts'
+import { sourceOf } from '../store/sources.ts'
+import type { CopyImage, CopyOptions, Place, Site } from './copy-request.ts'
 import { formatLocation, type Location, type Look, parseLocation } from './location.ts'
 import { chosenName, type OpenTools, openTransport } from './open.ts'
 import type { Transport } from './transport.ts'
@@ -50,9 +52,16 @@ export class Places {
       transport,
       label,
       ...(site === undefined ? {} : { site: { registry: site.registry, repository: site.repository } }),
+      ...(bare.kind === 'store' ? { siteOf: blob => this.#seenAt(blob) } : {}),
     }
     this.#open.set(key, { transport, place })
     return place
+  }
+
+  /** The store remembers where a blob was seen. */
+  #seenAt({ digest }: Descriptor): Site | undefined {
+    const source = sourceOf(this.#tools.store(), digest)
+    return source === undefined ? undefined : parseReference(source)
   }
 
   /** The one image that a location means. */

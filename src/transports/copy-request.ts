@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
+import type { Descriptor } from '../oci/manifest.ts'
 import type { Platform } from '../oci/platform.ts'
 import type { Transport } from './transport.ts'
 
@@ -8,7 +9,14 @@ export interface Place {
   /** As people write it, without the tag: `registry.example.com/team/app`, `oci:out`. */
   readonly label: string
   /** Host, and name of the repository there, of a registry: between repositories of one host blobs are mounted. */
-  readonly site?: { readonly registry: string; readonly repository: string }
+  readonly site?: Site
+  /** Where a single blob is in a registry, of a place whose blobs are in several. */
+  readonly siteOf?: (blob: Descriptor) => Site | undefined
+}
+
+export interface Site {
+  readonly registry: string
+  readonly repository: string
 }
 
 /** One image to be copied: what a name leads to, with all below it. */

@@ -186,10 +186,11 @@ class Session {
 
   #blob(blob: Descriptor, image: CopyImage): Promise<void> {
     const { source, target } = image
-    const near = source.site !== undefined && source.site.registry === target.site?.registry
+    const site = source.site ?? source.siteOf?.(blob)
+    const near = site !== undefined && site.registry === target.site?.registry
     const made = this.#transformer.body(blob.digest)
     // A manifest of this repository named it: it is there.
-    if (near && made === undefined && source.site!.repository === target.site!.repository) return Promise.resolve()
+    if (near && made === undefined && source.site?.repository === target.site!.repository) return Promise.resolve()
     return this.#once(image, blob.digest, async () => {
       await this.#streams.enter()
       let moved = false
@@ -210,7 +211,7 @@ class Session {
               moved = true
               report(bytes, false)
             },
-            ...(near ? { from: [source.site!.repository] } : {}),
+            ...(near ? { from: [site.repository] } : {}),
           },
         )
         if (how === 'uploaded') {

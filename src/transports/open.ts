@@ -73,7 +73,9 @@ export async function openTransport(location: Location, tools: OpenTools, use: '
       return tools.registry().repository(location.reference)
     case 'store': {
       const { registry, repository } = location.reference
-      return storeTransport(tools.store(), `${registry}/${repository}`)
+      return storeTransport(tools.store(), `${registry}/${repository}`, 'tagged', source =>
+        tools.registry().repository(source),
+      )
     }
     case 'docker':
     case 'podman': {

@@ -3,8 +3,9 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sha256 } from '../oci/digest.ts'
-import { describe as descriptorOf } from '../oci/manifest.ts'
+import { describe as descriptorOf, encodeImageManifest } from '../oci/manifest.ts'
 import { OCI } from '../oci/media-types.ts'
+import { rememberSource } from '../store/sources.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { putImage } from '../store/testing/images.ts'
 import { storeTransport } from './store.ts'
@@ -93,4 +94,26 @@ describe('a repository of the store', () => {
     expect(await app.hasBlob(other)).toBe(false)
     expect(readdirSync(join(home, 'tmp'))).toEqual([])
   })
+})
+
+test('blobs that are elsewhere only are read from where they were seen, and pruning does not forget where that is', async () => {
+  const layer = Buffer.from('a layer that nobody fetched')
+  const blob = { mediaType: OCI.layer, digest: sha256(layer), size: layer.length }
+  const config = Buffer.from('{"os":"linux","architecture":"amd64"}')
+  const manifest = encodeImageManifest({
+    docker: false,
+    config: { mediaType: OCI.config, digest: store.put(config), size: config.length },
+    layers: [blob],
+  })
+  store.put(manifest.raw)
+  store.tag('app:1', descriptorOf(manifest), 'built')
+  rememberSource(store, [blob], 'registry.example.com/base')
+  store.prune({ all: true })
+  const asked: string[] = []
+  const transport = storeTransport(store, 'docker.io/library/app', 'tagged', repository => {
+    asked.push(repository)
+    return { blob: async () => new Blob([layer]).stream() } as unknown as Transport
+  })
+  expect(await new Response(await transport.blob(blob)).text()).toBe(layer.toString())
+  expect(asked).toEqual(['registry.example.com/base'])
 })

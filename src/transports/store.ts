@@ -1,15 +1,22 @@
 import { cancelled, isArchimageError } from '../errors/error.ts'
 import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts'
 import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
+import { sourceOf } from '../store/sources.ts'
 import type { Store } from '../store/store.ts'
 import type { Origin } from '../store/types.ts'
 import type { Transport } from './transport.ts'
 
 /**
  * A repository of the store: `repository` is its whole name (`docker.io/library/nginx`), `origin` how tags that are put
- * here came about.
+ * here came about. Blobs that are not here, but were seen in a registry, are read through `elsewhere` from the repository that it
+ * is given.
  */
-export function storeTransport(store: Store, repository: string, origin: Origin = 'tagged'): Transport {
+export function storeTransport(
+  store: Store,
+  repository: string,
+  origin: Origin = 'tagged',
+  elsewhere?: (repository: string) => Transport,
+): Transport {
   const prefix = `${repository}:`
   const find = (tagOrDigest: string): Descriptor | undefined => {
     if (!isDigest(tagOrDigest)) return store.ref(prefix + tagOrDigest)?.descriptor
@@ -41,7 +48,11 @@ export function storeTransport(store: Store, repository: string, origin: Origin 
     },
     head: async tagOrDigest => absent(() => find(tagOrDigest)),
     hasBlob: async ({ digest, size }) => store.has(digest, size),
-    blob: async (descriptor, options) => store.open(descriptor, { start: options?.start ?? 0 }),
+    blob: async (descriptor, options) => {
+      const source = elsewhere && !store.has(descriptor.digest) ? sourceOf(store, descriptor.digest) : undefined
+      if (source !== undefined) return elsewhere!(source).blob(descriptor, options)
+      return store.open(descriptor, { start: options?.start ?? 0 })
+    },
     putBlob: async (descriptor, body, options = {}) => {
       if (store.has(descriptor.digest, descriptor.size)) return 'exists'
       const { signal, progress } = options
