@@ -1,8 +1,10 @@
 import { ArchimageError } from '../errors/error.ts'
 import { formatReference, parseReference, withDefaultTag } from '../oci/reference.ts'
+import { openRegistry } from '../registry/registry.ts'
 import { BlobFetcher } from '../run/blobs.ts'
 import { publish } from '../run/publish.ts'
-import { command, type Invocation, insecureOption, open, parse, print, say } from './command.ts'
+import { openStore } from '../store/store.ts'
+import { command, type Invocation, insecureOption, parse, print, say } from './command.ts'
 import { addCredentialFlags, addTlsFlags, registryOptions } from './registry-flags.ts'
 import { findImage } from './tag.ts'
 
@@ -19,12 +21,11 @@ export async function run(invocation: Invocation): Promise<number> {
       hint: 'archimage push app:1.0 registry.example.com/team/app:1.0',
     })
   const { signal } = invocation
-  const { registry: target } = parseReference(name ?? source)
-  const tools = open(parsed.options, say, await registryOptions(parsed.options, [target]))
-  const { store, registry } = tools
+  const store = openStore({ warn: say })
   try {
     const ref = findImage(store, source)
     const reference = withDefaultTag(parseReference(name ?? ref.name))
+    const registry = openRegistry({ warn: say, ...(await registryOptions(parsed.options, [reference.registry])) })
     const index = store.manifest(ref.descriptor.digest, ref.descriptor.mediaType)
     const entries = index.kind === 'index' ? index.manifests : []
     const children =
