@@ -1,6 +1,15 @@
 import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
 import type { Descriptor } from '../oci/manifest.ts'
-import { DONE, dropSession, send, sessionOf, startSession, type WriteOptions } from './blob-sending.ts'
+import {
+  askSession,
+  DONE,
+  dropSession,
+  newSession,
+  type Session,
+  send,
+  startSession,
+  type WriteOptions,
+} from './blob-sending.ts'
 import type { RequestBody } from './exchange.ts'
 import { type Site, siteRequest } from './site.ts'
 
@@ -13,6 +22,11 @@ export type BodySource = () => ReadableStream<Uint8Array> | Promise<ReadableStre
 const SMALL = 256 * 1024
 /** Answers by which servers say that they do not take a blob in one PUT. */
 const NOT_WHOLE = new Set([404, 405, 411, 413, 415, 416, 501])
+/** Answers to the rest of an upload that say that it is no use. */
+const NO_REST = new Set([400, 405, 411, 415, 501])
+const SMALLEST_PIECE = 512 * 1024
+/** An attempt that brought this much before it broke off was a good one. */
+const PROGRESS = 1024 * 1024
 
 /**
  * Brings a blob into a repository: nothing when it is there, a mount when a repository of the same host has it, else its
@@ -68,7 +82,7 @@ async function bring(site: Site, descriptor: Descriptor, body: BodySource, optio
   if (await blobExists(site, descriptor, options.signal, 'pull,push')) return 'exists'
   const candidates = new Set([...(host.holders.get(descriptor.digest) ?? []), ...(options.from ?? [])])
   candidates.delete(repository)
-  let session: URL | undefined
+  let session: Session | undefined
   for (const from of [...candidates].slice(0, 2)) {
     const { mounted, location } = await mount(site, descriptor, from, options.signal)
     if (mounted) return 'mounted'
@@ -107,7 +121,7 @@ async function mount(
   { digest }: Descriptor,
   from: string,
   signal: AbortSignal | undefined,
-): Promise<{ readonly mounted: boolean; readonly location?: URL }> {
+): Promise<{ readonly mounted: boolean; readonly location?: Session }> {
   const request = siteRequest(site, `mounting blob ${digest} from ${from}`, {
     method: 'POST',
     path: `blobs/uploads/?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`,
@@ -121,7 +135,7 @@ async function mount(
     await answer.drain()
     if (answer.status === 201) return { mounted: true }
     if (answer.status !== 202) return { mounted: false }
-    return { mounted: false, location: sessionOf(site, answer, request.doing.what) }
+    return { mounted: false, location: newSession(site, answer, request.doing.what) }
   } catch (error) {
     // GitLab, for one, refuses a token for both repositories.
     if (isArchimageError(error) && ['UNAUTHORIZED', 'REGISTRY_ERROR', 'REGISTRY_ANSWER'].includes(error.code))
@@ -135,49 +149,99 @@ async function upload(
   descriptor: Descriptor,
   source: BodySource,
   options: WriteOptions,
-  session: URL | undefined,
+  started: Session | undefined,
 ): Promise<'exists' | 'uploaded'> {
   const { host, client } = site
   const { digest, size } = descriptor
-  const what = `sending blob ${digest}`
+  const { signal } = options
   const small = size <= SMALL ? await collect(await source(), descriptor) : undefined
-  const body = async (): Promise<RequestBody> => small ?? { stream: await source(), size }
-  let next = session
+  const body = async (start: number): Promise<RequestBody> =>
+    small?.subarray(start) ?? { stream: skip(await source(), start), size: size - start }
+  let session = started
   let way = host.upload
+  const moved = (after: Session) => {
+    session = after
+  }
   for (let attempt = 1; ; attempt++) {
     const last = attempt >= client.tuning.attempts
+    const resumed = session !== undefined && session.held > 0
+    let outOfStep = false
     try {
-      next ??= await startSession(site, what, options.signal)
-      const { answer, refusal } = await send[way](site, descriptor, next, body, options)
-      next = undefined
+      session ??= await startSession(site, `sending blob ${digest}`, signal)
+      const { answer, refusal } = await send[way](site, descriptor, session, body, { ...options, moved })
       if (DONE.has(answer.status)) {
         await answer.drain()
         host.upload = way
         options.progress?.(size)
         return 'uploaded'
       }
+      const { status } = answer
       const error = await refusal()
       const codes = (error.details['codes'] ?? []) as readonly string[]
       const content = codes.some(
         code => code === 'DIGEST_INVALID' || code === 'SIZE_INVALID' || code === 'NAME_INVALID',
       )
       const lost = codes.includes('BLOB_UPLOAD_UNKNOWN')
-      // A server that cannot take it whole says so with one of many codes.
-      if (way !== 'pieces' && !content && !lost && (NOT_WHOLE.has(answer.status) || codes.includes('UNSUPPORTED'))) {
-        way = way === 'put' && answer.status !== 413 ? 'patch' : 'pieces'
+      // It cannot take the rest of an upload after all, or took it wrongly.
+      if (resumed && !lost && (content || NO_REST.has(status)) && !last) {
+        host.resumes = false
+        session = undefined
         continue
       }
-      const gone = lost || answer.status === 404 || answer.status === 416 || answer.status === 499
-      if (last || content || !(gone || answer.status >= 500 || answer.status === 408 || answer.status === 429))
-        throw error
+      // A server that cannot take it whole says so with one of many codes.
+      if (
+        way !== 'pieces' &&
+        !content &&
+        !lost &&
+        (NOT_WHOLE.has(status) || codes.includes('UNSUPPORTED')) &&
+        !resumed
+      ) {
+        way = way === 'put' && status !== 413 ? 'patch' : 'pieces'
+        session = undefined
+        continue
+      }
+      if (way === 'pieces' && status === 413 && host.piece > SMALLEST_PIECE && !last) {
+        host.piece /= 4
+        continue
+      }
+      const gone = lost || status === 404 || status === 416 || status === 499
+      if (last || content || !(gone || status >= 500 || status === 408 || status === 429)) throw error
+      outOfStep = status === 416
     } catch (error) {
-      next = undefined
       if (!isArchimageError(error) || error.code !== 'REGISTRY_UNREACHABLE' || last || host.lost) throw error
     }
     // The answer may have been lost after the blob had arrived.
     host.hold(client.tuning.backoff * 2 ** (attempt - 1))
-    if (await blobExists(site, descriptor, options.signal, 'pull,push')) return 'exists'
+    if (await blobExists(site, descriptor, signal, 'pull,push')) return 'exists'
+    const before: Session | undefined = session
+    session = before && host.resumes && small === undefined ? await askSession(site, before, size, signal) : undefined
+    if (session === undefined || before === undefined) continue
+    // It says the same again, and does not take what follows: another request may hang in it.
+    if (outOfStep && session.held === before.held) session = undefined
+    else if (session.held - before.held >= PROGRESS) attempt = 0
   }
+}
+
+/** The stream without its first bytes. */
+function skip(stream: ReadableStream<Uint8Array>, bytes: number): ReadableStream<Uint8Array> {
+  if (bytes === 0) return stream
+  const reader = stream.getReader()
+  let left = bytes
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        for (;;) {
+          const { done, value } = await reader.read()
+          if (done) return controller.close()
+          const rest = value.subarray(Math.min(left, value.byteLength))
+          left -= value.byteLength - rest.byteLength
+          if (rest.byteLength > 0) return controller.enqueue(rest)
+        }
+      },
+      cancel: reason => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  )
 }
 
 async function collect(stream: ReadableStream<Uint8Array>, descriptor: Descriptor): Promise<Uint8Array> {

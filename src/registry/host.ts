@@ -51,6 +51,10 @@ export class Host {
   challenge: HostChallenge | undefined
   /** Uploads in one PUT were refused: `patch` sends one PATCH, `pieces` several small ones. */
   upload: 'put' | 'patch' | 'pieces' = 'put'
+  /** Size of the parts in bytes: some proxies take 8 MiB at a time, nginx 1 MiB unless it is told otherwise. */
+  piece = 8 * 1024 * 1024
+  /** Uploads that broke off can go on there, as far as is known. */
+  resumes = true
   /** Where referrers are listed, once it is known: by the registry, or by us in a tag. */
   referrers: 'api' | 'tag' | undefined
   /** It answered at least once in this run. */

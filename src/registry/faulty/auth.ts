@@ -23,13 +23,17 @@ export class Authority {
       if (given === '' && auth.anonymousPull && needs?.actions.join() === 'pull') return undefined
       return unauthorized('Basic realm="faulty"')
     }
-    const scope = needs ? `,scope="repository:${needs.repository}:${needs.actions.join(',')}"` : ''
+    const named = auth.scope ?? (needs && `repository:${needs.repository}:${needs.actions.join(',')}`)
+    const scope = named === undefined ? '' : `,scope="${named}"`
+    if (needs !== undefined && auth.silent && !given) return unauthorized()
     const challenge = `Bearer realm="${auth.realm ?? realm}",service="faulty"${scope}`
     const token = this.#tokens.get(/^Bearer (.+)$/i.exec(given)?.[1] ?? '')
     if (!token) return unauthorized(challenge)
     if (token.expires <= Date.now() || token.uses++ >= (auth.maxUses ?? Number.POSITIVE_INFINITY))
       return unauthorized(`${challenge},error="invalid_token"`)
-    if (needs && !needs.actions.every(action => token.scopes.has(`${needs.repository}:${action}`)))
+    const has = (action: string) => token.scopes.has(`${needs?.repository}:${action}`)
+    const called = (action: string) => (action === 'delete' ? (auth.deleteAction ?? 'delete') : action)
+    if (needs && !needs.actions.every(action => has(called(action))))
       return unauthorized(`${challenge},error="insufficient_scope"`)
     return undefined
   }
@@ -53,12 +57,14 @@ export class Authority {
           ? auth.identityToken !== undefined && form.get('refresh_token') === auth.identityToken
           : form.get('username') === auth.user && form.get('password') === auth.password
       const scopes = (form.get('scope') ?? '').split(' ')
+      if (refused(auth, scopes)) return unauthorized()
       return known ? this.#issue(auth, scopes, true, 'access_token') : unauthorized()
     }
     const given = request.headers.get('authorization')
     if (given !== null && given !== basic(auth)) return unauthorized()
     if (given === null && !auth.anonymousPull) return unauthorized()
     const scopes = new URLSearchParams(query).getAll('scope').flatMap(scope => scope.split(' '))
+    if (refused(auth, scopes)) return unauthorized()
     return this.#issue(auth, scopes, given !== null, auth.tokenField ?? 'token')
   }
 
@@ -73,6 +79,16 @@ export class Authority {
     this.#tokens.set(token, { scopes, expires: Date.now() + 1000 * (seconds > 0 ? seconds : 60), uses: 0 })
     return answerJson({ [field]: token, ...(seconds > 0 ? { expires_in: seconds } : {}) })
   }
+}
+
+function refused(auth: BearerAuth, scopes: readonly string[]): boolean {
+  const asked = scopes.flatMap(scope => {
+    const [, repository = '', actions = ''] = /^repository:(.+):([^:]*)$/.exec(scope) ?? []
+    return actions.split(',').map(action => ({ repository, action }))
+  })
+  if (auth.pullOnly && asked.some(({ action }) => action !== 'pull' && action !== '')) return true
+  if (auth.deleteAction === '*' && asked.some(({ action }) => action === 'delete')) return true
+  return auth.oneRepository === true && new Set(asked.map(({ repository }) => repository)).size > 1
 }
 
 /** What a request needs to be allowed; undefined for /v2/ and the catalog, where any credentials do. */

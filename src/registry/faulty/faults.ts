@@ -30,6 +30,16 @@ export interface BearerAuth {
   readonly tokenField?: 'token' | 'access_token'
   /** The realm of the challenge, in place of the token server's own: to send clients somewhere else. */
   readonly realm?: string
+  /** Refusals of repositories name no way to log in; only that of /v2/ does, as at gcr.io. */
+  readonly silent?: boolean
+  /** The scope in every challenge, in place of the right one: ghcr.io names an example. */
+  readonly scope?: string
+  /** The user may only read: a token that would allow more is refused as a whole. */
+  readonly pullOnly?: boolean
+  /** A token for more than one repository is refused, as GitLab does with those of other projects. */
+  readonly oneRepository?: boolean
+  /** What deleting is called in scopes; `delete`, and `*` at Quay, which refuses the former. */
+  readonly deleteAction?: 'delete' | '*'
 }
 
 export interface FailFirst {
@@ -51,6 +61,23 @@ export interface DropConnection {
   /** How many answers still break off; counted down. Without it: all. */
   times?: number
   readonly match?: Match
+}
+
+export interface CutUpload {
+  /** Bytes of the body that still arrive. */
+  readonly afterBytes: number
+  /** How many requests still break off; counted down. Without it: all that are long enough. */
+  times?: number
+  readonly match?: Match
+  /** What arrived is lost, and the session with it, as at distribution's registry. Else it counts. */
+  readonly forget?: boolean
+}
+
+export interface Pages {
+  /** At most so many tags or referrers in an answer, whatever `n` says. */
+  readonly size: number
+  /** Link with a path, with scheme and host of somebody else, back to the same page, or none; `relative`. */
+  readonly link?: 'relative' | 'absolute' | 'loop' | 'none'
 }
 
 export interface Damage {
@@ -103,6 +130,14 @@ export interface Faults {
   wrongDigestHeader?: boolean | undefined
   /** Manifests come without Docker-Content-Digest: for HEAD only, or always. */
   noDigestHeader?: 'HEAD' | 'always' | undefined
+  /** Manifests are compressed although nobody asked for it. */
+  gzipManifests?: boolean | undefined
+  /** The Content-Type of manifests. */
+  manifestType?: string | undefined
+  /** A document of Docker's schema 1 in place of each manifest. */
+  schema1?: boolean | undefined
+  /** White space behind each manifest, in bytes; its digest is another then. */
+  padManifests?: number | undefined
   /** HEAD of a manifest answers this status. */
   noHead?: number | undefined
   /** POST with `mount` answers this; 202 opens an upload session instead. */
@@ -119,8 +154,30 @@ export interface Faults {
   noTagDelete?: 400 | 404 | 405 | undefined
   /** `tags/list` of a repository without tags says `"tags": null`. */
   nullTags?: boolean | undefined
-  /** Locations of uploads: with scheme and host, or with a query that has to be kept. */
-  uploadLocation?: 'absolute' | 'query' | undefined
+  /** `tags/list` also names digests, as Artifactory's does. */
+  digestTags?: boolean | undefined
+  /** Lists come in pages. */
+  pages?: Pages | undefined
+  /** Filters of the referrers API are ignored. */
+  noFilters?: boolean | undefined
+  /** Locations of uploads: with scheme and host, with a query that has to be kept, or missing. */
+  uploadLocation?: 'absolute' | 'query' | 'none' | undefined
+  /** Uploads break off in the middle. */
+  cutUpload?: CutUpload | undefined
+  /** PATCH answers this status: there are no uploads in chunks, as at gcr.io. */
+  noPatch?: 400 | 404 | 405 | 415 | undefined
+  /** PUT with the bytes of a blob answers this status: only PATCH takes them. 413: also PATCH, above 8 MiB. */
+  noWholePut?: 404 | 405 | 411 | 413 | 415 | 416 | 501 | undefined
+  /** PATCH answers 201 and a Range that says that nothing came, as ECR's does. */
+  stalePatch?: boolean | undefined
+  /** The state of an upload cannot be asked for: 404. */
+  noUploadState?: boolean | undefined
+  /** OCI-Chunk-Min-Length: smaller parts that are followed by others are refused. */
+  chunkMinLength?: number | undefined
+  /** The status of a PUT that went well; 201. */
+  created?: 200 | 202 | 204 | undefined
+  /** A Warning header of every answer. */
+  warning?: string | undefined
   /** Manifests are taken as they come: no JSON, nothing behind their descriptors, wrong sizes. */
   lenient?: boolean | undefined
   /** Everything takes its time. */
@@ -140,4 +197,6 @@ export interface LoggedRequest {
   readonly headers: Readonly<Record<string, string>>
   /** 0 until the answer begins, and for a connection that was cut before. */
   status: number
+  /** Bytes of the request's body that have arrived. */
+  received: number
 }

@@ -21,13 +21,19 @@ export interface NodeServer {
  * node:http in place of sys/http-server, because it sends a content-length that the body then does not fulfil, and lets us
  * cut the connection.
  */
-export async function listenNode(handle: (request: Request) => Promise<Delivery>): Promise<NodeServer> {
+export async function listenNode(
+  handle: (request: Request, received: () => number) => Promise<Delivery>,
+): Promise<NodeServer> {
   const server = createServer((message, answer) => {
     answer.on('error', () => {})
     run(message, answer).catch(() => message.socket.destroy())
   })
   async function run(message: IncomingMessage, answer: ServerResponse): Promise<void> {
-    const { response, cutAfter, bytesPerSecond } = await handle(toRequest(message, url()))
+    let received = 0
+    const request = toRequest(message, url(), bytes => {
+      received += bytes
+    })
+    const { response, cutAfter, bytesPerSecond } = await handle(request, () => received)
     if (cutAfter !== undefined && cutAfter < 0) {
       message.socket.destroy()
       return
@@ -88,12 +94,20 @@ function* slices(bytes: Uint8Array, size: number): Generator<Uint8Array> {
   for (let at = 0; at < bytes.byteLength; at += step) yield bytes.subarray(at, at + step)
 }
 
-function toRequest(message: IncomingMessage, origin: string): Request {
+function toRequest(message: IncomingMessage, origin: string, count: (bytes: number) => void): Request {
   const method = message.method ?? 'GET'
   const headers = new Headers()
   for (const [name, value] of Object.entries(message.headers)) if (value !== undefined) headers.set(name, String(value))
   const hasBody =
     message.headers['transfer-encoding'] !== undefined || Number(message.headers['content-length'] ?? 0) > 0
-  const body = hasBody && method !== 'GET' && method !== 'HEAD' ? { body: Readable.toWeb(message), duplex: 'half' } : {}
+  const bytes = () => Readable.toWeb(Readable.from(counted(message, count), { objectMode: false }))
+  const body = hasBody && method !== 'GET' && method !== 'HEAD' ? { body: bytes(), duplex: 'half' } : {}
   return new Request(origin + (message.url ?? '/'), { method, headers, ...body } as unknown as RequestInit)
+}
+
+async function* counted(message: IncomingMessage, count: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of message) {
+    count((chunk as Uint8Array).byteLength)
+    yield chunk as Uint8Array
+  }
 }

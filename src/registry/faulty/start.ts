@@ -1,14 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { sha256 } from '../../oci/digest.ts'
-import { answer, answerJson } from '../server/answers.ts'
 import { createHandler } from '../server/handler.ts'
-import { parseQuery, parseRoute, type Route, splitUrl } from '../server/route.ts'
+import { splitUrl } from '../server/route.ts'
 import { openDir, type Registry } from '../server/start.ts'
 import { Storage } from '../server/storage.ts'
 import { Authority } from './auth.ts'
-import { damageBlob, takeOne } from './damage.ts'
 import type { Faults, LoggedRequest } from './faults.ts'
 import { type Delivery, listenNode } from './node-server.ts'
+import { type Context, serveFaulty, serveRedirected } from './serve.ts'
+import { UploadFaults } from './uploads.ts'
 
 export type { Faults, LoggedRequest } from './faults.ts'
 
@@ -30,14 +28,6 @@ export interface FaultyRegistry extends Registry {
   readonly blobs: { readonly url: string }
 }
 
-interface Context {
-  readonly faults: Faults
-  readonly handle: (request: Request) => Promise<Response>
-  readonly storage: Storage
-  readonly authority: Authority
-  readonly realm: () => string
-}
-
 /** The registry of `startRegistry` on a free port of 127.0.0.1, with faults that tests can switch on and off. */
 export async function startFaultyRegistry(options: FaultyOptions = {}): Promise<FaultyRegistry> {
   const faults: Faults = { ...options.faults }
@@ -53,7 +43,7 @@ export async function startFaultyRegistry(options: FaultyOptions = {}): Promise<
   const handle = createHandler(handlerOptions)
   const authority = new Authority()
   const serve = (server: LoggedRequest['server'], respond: (request: Request) => Promise<Delivery>) =>
-    listenNode(async request => {
+    listenNode(async (request, received) => {
       const { path, query } = splitUrl(request.url)
       const entry: LoggedRequest = {
         server,
@@ -61,13 +51,17 @@ export async function startFaultyRegistry(options: FaultyOptions = {}): Promise<
         path: query === '' ? path : `${path}?${query}`,
         headers: Object.fromEntries(request.headers),
         status: 0,
+        get received() {
+          return received()
+        },
       }
       requests.push(entry)
       const delivery = await respond(request)
       if ((delivery.cutAfter ?? 0) >= 0) entry.status = delivery.response.status
       return delivery
     })
-  const context: Context = { faults, handle, storage, authority, realm: () => `${tokens.url}/token` }
+  const uploads = new UploadFaults()
+  const context: Context = { faults, handle, storage, authority, uploads, realm: () => `${tokens.url}/token` }
   const tokens = await serve('tokens', async request => ({
     response: await authority.serve(request, faults.requireAuth),
   }))
@@ -86,125 +80,4 @@ export async function startFaultyRegistry(options: FaultyOptions = {}): Promise<
       remove()
     },
   }
-}
-
-async function serveRedirected(request: Request, context: Context): Promise<Delivery> {
-  if (request.headers.has('authorization')) return { response: fail(400, 'UNSUPPORTED') }
-  const route = routeOf(request)
-  if (route?.kind !== 'blob') return { response: fail(404, 'UNSUPPORTED') }
-  return deliver(request, route, context)
-}
-
-async function serveFaulty(request: Request, context: Context): Promise<Delivery> {
-  const { faults, authority } = context
-  if (matches(faults.slow?.match, request)) await sleep(faults.slow?.milliseconds ?? 0)
-  const own = await faults.answer?.(request)
-  if (own) return { response: own }
-  for (const fault of faults.failFirst === undefined ? [] : [faults.failFirst].flat()) {
-    if (!matches(fault.match, request) || !takeOne(fault)) continue
-    const headers: Record<string, string> =
-      fault.retryAfter === undefined ? {} : { 'retry-after': String(fault.retryAfter) }
-    const code = fault.code ?? (fault.status === 429 ? 'TOOMANYREQUESTS' : 'UNKNOWN')
-    return { response: fail(fault.status, code, headers), cutAfter: fault.cut ? -1 : undefined }
-  }
-  const denied = faults.requireAuth && authority.check(request, faults.requireAuth, context.realm())
-  if (denied) return { response: denied }
-  const route = routeOf(request)
-  const refused = route && (await refusal(request, route, context))
-  if (refused) return { response: refused }
-  return deliver(withoutMount(request, route, context), route, context)
-}
-
-/** The answers that stand in for the registry's. */
-async function refusal(request: Request, route: Route, { faults, storage }: Context): Promise<Response | undefined> {
-  const { method } = request
-  if (method === 'DELETE' && faults.noDelete && route.kind !== 'upload') return fail(405, 'UNSUPPORTED')
-  if (method === 'DELETE' && faults.noTagDelete && route.kind === 'manifest') {
-    if (route.tag !== undefined) return fail(faults.noTagDelete, 'UNSUPPORTED')
-    for (const tag of storage.tags(route.repository) ?? [])
-      if (storage.tag(route.repository, tag) === route.digest) storage.deleteTag(route.repository, tag)
-  }
-  if (route.kind === 'referrers' && faults.noReferrers === 404) return answer(404, {}, '404 page not found')
-  if (route.kind === 'referrers' && faults.noReferrers === 'html')
-    return answer(200, { 'content-type': 'text/html' }, '<!doctype html><title>Registry</title>')
-  if (route.kind === 'manifest' && method === 'HEAD' && faults.noHead) return answer(faults.noHead)
-  if (
-    route.kind === 'manifest' &&
-    method === 'PUT' &&
-    route.tag !== undefined &&
-    faults.refuseTag?.match.test(route.tag)
-  ) {
-    const { status, code = 'DENIED', onlyMoves } = faults.refuseTag
-    const now = storage.tag(route.repository, route.tag)
-    const moves = async () => now !== undefined && now !== sha256(await request.clone().bytes())
-    if (!onlyMoves || (await moves())) return fail(status, code)
-  }
-  if (route.kind === 'blob' && method === 'GET' && faults.redirectBlobsTo !== undefined) {
-    const { path } = splitUrl(request.url)
-    return answer(307, { location: `${faults.redirectBlobsTo}${path}?signature=secret` })
-  }
-  if (route.kind === 'uploads' && isMount(request) && (faults.noMount ?? 202) !== 202)
-    return fail(faults.noMount!, faults.noMount === 404 ? 'NAME_UNKNOWN' : 'UNSUPPORTED')
-  if (route.kind === 'tags' && faults.nullTags && storage.tags(route.repository)?.length === 0)
-    return answerJson({ name: route.repository, tags: null })
-  return undefined
-}
-
-/** A mount that is not possible becomes the opening of an upload. */
-function withoutMount(request: Request, route: Route | undefined, context: Context): Request {
-  const { faults, authority } = context
-  if (route?.kind !== 'uploads' || !isMount(request)) return request
-  const from = parseQuery(splitUrl(request.url).query).get('from')
-  const allowed = from === null || authority.mayRead(request, faults.requireAuth, from)
-  if (allowed && faults.noMount === undefined && !faults.perRepositoryStorage) return request
-  return new Request(request.url.split('?')[0]!, { method: request.method, headers: request.headers })
-}
-
-/** The registry's own answer with what is wrong with headers, blobs and the connection. */
-async function deliver(request: Request, route: Route | undefined, context: Context): Promise<Delivery> {
-  const { faults, handle } = context
-  if (faults.ignoreRange && route?.kind === 'blob') request.headers.delete('range')
-  let response = await handle(request)
-  if (route?.kind === 'manifest' && response.ok) {
-    if (faults.noReferrers) response.headers.delete('oci-subject')
-    if (faults.wrongDigestHeader) response.headers.set('docker-content-digest', sha256('other bytes'))
-    if (faults.noDigestHeader === 'always' || (faults.noDigestHeader === 'HEAD' && request.method === 'HEAD'))
-      response.headers.delete('docker-content-digest')
-  }
-  if ((route?.kind === 'upload' || route?.kind === 'uploads') && response.status === 202)
-    moveUpload(request, response, faults)
-  const slow = matches(faults.slow?.match, request) ? faults.slow?.bytesPerSecond : undefined
-  if (route?.kind !== 'blob' || request.method !== 'GET' || !response.ok) return { response, bytesPerSecond: slow }
-  response = (await damageBlob(response, route.digest, faults)) ?? response
-  const drop = faults.dropConnection
-  const cut = drop && matches(drop.match, request) && takeOne(drop)
-  return { response, bytesPerSecond: slow, cutAfter: cut ? drop.afterBytes : undefined }
-}
-
-function moveUpload(request: Request, response: Response, { uploadLocation }: Faults): void {
-  const location = response.headers.get('location') ?? ''
-  if (uploadLocation === 'absolute') response.headers.set('location', new URL(location, request.url).href)
-  if (uploadLocation === 'query') response.headers.set('location', `${location}?_state=a%2Bb&x=1`)
-}
-
-function routeOf(request: Request): Route | undefined {
-  try {
-    return parseRoute(splitUrl(request.url).path)
-  } catch {
-    return undefined
-  }
-}
-
-function isMount(request: Request): boolean {
-  return request.method === 'POST' && parseQuery(splitUrl(request.url).query).has('mount')
-}
-
-function matches(match: RegExp | undefined, request: Request): boolean {
-  if (match === undefined) return true
-  const { path, query } = splitUrl(request.url)
-  return match.test(query === '' ? `${request.method} ${path}` : `${request.method} ${path}?${query}`)
-}
-
-function fail(status: number, code: string, headers: Readonly<Record<string, string>> = {}): Response {
-  return answerJson({ errors: [{ code, message: 'this fault was asked for' }] }, headers, status)
 }
