@@ -54,13 +54,14 @@ export async function runCopies(
     if (dry) return await showPlan(images, lost, options, tools)
     const result = await copy(images, tools)
     const bad = [...lost.map(({ error }) => error), ...result.images.flatMap(({ error }) => error ?? [])]
-    // What appears as a whole does so only when it is whole.
-    if (bad.length === 0) await sides.target.commit(signal)
+    const held = await sides.target.commit(bad.length === 0, signal)
     report.close()
-    printResult(result, lost, options)
-    if (typeof options['digestfile'] === 'string') writeDigests(options['digestfile'], result.images)
+    const done = result.images.filter(({ image, digest }) => digest !== undefined && !held.includes(image.target.label))
+    printResult(result, done, lost, options)
+    if (typeof options['digestfile'] === 'string') writeDigests(options['digestfile'], done)
     const failed = result.images.length + lost.length - result.images.filter(({ error }) => !error).length
     if (!quiet) say(summary(result, failed))
+    for (const label of held) say(`${label} was not written: something that belongs into it failed`)
     printFailures(bad)
     return gravest(bad.map(error => error.exit))
   } finally {
@@ -97,28 +98,36 @@ function nameOf({ image, digest }: CopyOutcome): string {
   return `${image.target.label}@${digest}`
 }
 
-function printResult({ images, blobs }: CopyResult, lost: readonly Lost[], options: Options): void {
+function printResult(
+  { images, blobs }: CopyResult,
+  done: readonly CopyOutcome[],
+  lost: readonly Lost[],
+  options: Options,
+): void {
   if (options['json'] !== true) {
-    for (const outcome of images) if (outcome.digest !== undefined) print(nameOf(outcome))
+    for (const outcome of done) print(nameOf(outcome))
     return
   }
   const failure = ({ code, message, hint }: ArchimageError) => ({ code, message, ...(hint && { hint }) })
-  const view = images.map(({ image, state, digest, error }) => ({
-    source: labelOf(image).split(' → ')[0],
-    target: image.target.label,
-    tags: image.tags,
-    state,
-    ...(digest === undefined ? {} : { digest }),
-    ...(error === undefined ? {} : { error: failure(error) }),
-  }))
+  const view = images.map(outcome => {
+    const { image, state, digest, error } = outcome
+    return {
+      source: labelOf(image).split(' → ')[0],
+      target: image.target.label,
+      tags: image.tags,
+      state,
+      ...(digest === undefined || done.includes(outcome) ? {} : { written: false }),
+      ...(digest === undefined ? {} : { digest }),
+      ...(error === undefined ? {} : { error: failure(error) }),
+    }
+  })
   const gone = lost.map(({ source, error }) => ({ source, state: 'failed', error: failure(error) }))
   print(JSON.stringify({ version: 1, images: [...view, ...gone], blobs }, null, 2))
 }
 
 /** As skopeo: the digest alone for one image, with names for several. */
 function writeDigests(file: string, images: readonly CopyOutcome[]): void {
-  const done = images.filter(({ digest }) => digest !== undefined)
-  const lines = done.map(({ image, digest }) =>
+  const lines = images.map(({ image, digest }) =>
     images.length === 1
       ? `${digest}`
       : `${digest} ${image.target.label}${image.tags[0] === undefined ? '' : `:${image.tags[0]}`}`,

@@ -8,7 +8,6 @@ import { sourceOf } from '../store/sources.ts'
 import type { CopyImage, CopyOptions, Place, Site } from './copy-request.ts'
 import { formatLocation, type Location, type Look, parseLocation } from './location.ts'
 import { chosenName, type OpenTools, openTransport } from './open.ts'
-import type { Transport } from './transport.ts'
 
 /** Which tags of a repository; without any of these, one image. */
 export interface TagChoice {
@@ -31,7 +30,7 @@ export interface SourceImage {
 /** Opens places, each once, and closes what it opened. */
 export class Places {
   readonly #tools: OpenTools
-  readonly #open = new Map<string, { readonly transport: Transport; readonly place: Place }>()
+  readonly #open = new Map<string, Place>()
 
   constructor(tools: OpenTools) {
     this.#tools = tools
@@ -43,7 +42,7 @@ export class Places {
     const label = formatLocation(bare)
     const key = `${use} ${label}`
     const known = this.#open.get(key)
-    if (known !== undefined) return known.place
+    if (known !== undefined) return known
     const opened = await openTransport(bare, this.#tools, use)
     // What is written is looked for in the registry itself, never in a mirror of it.
     const site = bare.kind === 'registry' ? (opened as Repository) : undefined
@@ -54,7 +53,7 @@ export class Places {
       ...(site === undefined ? {} : { site: { registry: site.registry, repository: site.repository } }),
       ...(bare.kind === 'store' ? { siteOf: blob => this.#seenAt(blob) } : {}),
     }
-    this.#open.set(key, { transport, place })
+    this.#open.set(key, place)
     return place
   }
 
@@ -83,9 +82,17 @@ export class Places {
     return whole.length === 1 && !names.includes(tag) ? whole[0]! : tag
   }
 
-  /** Makes appear what appears as a whole. */
-  async commit(signal: AbortSignal): Promise<void> {
-    for (const { transport } of this.#open.values()) await transport.commit?.({ signal })
+  /**
+   * Makes appear what appears as a whole; not so archives and daemons unless `complete`, which would lack something. Gives the
+   * labels of those that were held back.
+   */
+  async commit(complete: boolean, signal: AbortSignal): Promise<readonly string[]> {
+    const held: string[] = []
+    for (const { label, transport } of this.#open.values()) {
+      if (!complete && transport.commit !== undefined && !label.startsWith('oci:')) held.push(label)
+      else await transport.commit?.({ signal })
+    }
+    return held
   }
 
   async close(): Promise<void> {

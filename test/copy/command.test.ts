@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
 import { Sandbox, simpleServices } from '../run/command.ts'
@@ -71,6 +71,17 @@ describe('archimage copy', () => {
     expect(lines(stdout)).toEqual([`${at}/partly/app@${digest}`])
     expect(stderr).toContain(`source: ${at}/from/app:9 does not exist`)
     expect(stderr).toContain('1 image copied, 2 failed')
+  })
+
+  test('an archive that would lack something is not written', async () => {
+    const out = join(sandbox.folder, 'lacking.tar')
+    const images = [`${at}/from/app:1.0`, `${at}/from/app:9`]
+    const lacking = await sandbox.run(['copy', ...images, `oci-archive:${out}`])
+    expect(lacking).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('was not written') })
+    expect(existsSync(out)).toBe(false)
+    await sandbox.must(['copy', `${at}/from/app:1.*`, `oci-archive:${out}`])
+    const back = await sandbox.must(['copy', '-a', `oci-archive:${out}`, `${at}/unpacked/`])
+    expect(lines(back.stdout)).toHaveLength(2)
   })
 
   test('a plan, for people and for programs, and nothing is written', async () => {
