@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { must, peer } from '../test/peers/index.ts'
 import { pushFolder } from './bases.ts'
+import { copyMany, copyToFile, copyToRegistry } from './copies.ts'
 import { programBytes } from './data.ts'
 import { ARCHIMAGE, type Bench, type Contender } from './measure.ts'
 import {
@@ -151,6 +152,10 @@ export const BENCHES: Readonly<Record<string, (parts: Parts) => Promise<Bench>>>
       target: { ratio: 0.8, of: 'the best' },
     }
   },
+  'copy-registry': copyToRegistry,
+  'copy-layout': parts => copyToFile(parts, 'layout'),
+  'copy-tar': parts => copyToFile(parts, 'tar'),
+  'copy-many': copyMany,
   start: async parts => {
     const version = (name: string, command: readonly (string | undefined)[]): Contender[] =>
       command[0] === undefined ? [] : [{ name, run: async () => void (await must(command as string[])) }]

@@ -24,6 +24,7 @@ export class Parts {
   #bases: Promise<Registry> | undefined
   #buildkit: Promise<BuildKit> | undefined
   #podman: Promise<Podman> | undefined
+  readonly #more: Promise<{ stop(): Promise<void> }>[] = []
 
   constructor(archimage: string) {
     this.archimage = archimage
@@ -62,6 +63,13 @@ export class Parts {
     return this.#podman
   }
 
+  /** Starts something that only one bench needs, and ends it with the rest. */
+  more<T extends { stop(): Promise<void> }>(start: () => Promise<T>): Promise<T> {
+    const started = start()
+    this.#more.push(started)
+    return started
+  }
+
   get hasBuildKit(): boolean {
     return process.getuid?.() === 0 && [peer('buildkitd'), peer('buildctl'), peer('buildx')].every(Boolean)
   }
@@ -71,7 +79,7 @@ export class Parts {
   }
 
   async stop(): Promise<void> {
-    for (const part of [this.#podman, this.#buildkit, this.#registry, this.#bases])
+    for (const part of [this.#podman, this.#buildkit, this.#registry, this.#bases, ...this.#more])
       await part?.then(
         running => running.stop(),
         () => {},
