@@ -15,18 +15,30 @@ export async function deleteManifest(
   tagOrDigest: string,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
-  const request = siteRequest(site, `deleting ${tagOrDigest}`, {
-    method: 'DELETE',
-    path: `manifests/${tagOrDigest}`,
-    actions: 'pull,delete',
-    signal,
+  const request = (actions: 'pull,delete' | '*') =>
+    siteRequest(site, `deleting ${tagOrDigest}`, {
+      method: 'DELETE',
+      path: `manifests/${tagOrDigest}`,
+      actions,
+      signal,
+    })
+  let answer = await site.client.request(request('pull,delete')).catch(error => {
+    if (isRefused(error)) return undefined
+    throw error
   })
-  const answer = await site.client.request(request)
+  // Tokens of Quay know no "delete", only everything.
+  if (
+    answer === undefined ||
+    ((answer.status === 401 || answer.status === 403) && site.host.challenge?.kind === 'bearer')
+  ) {
+    await answer?.drain()
+    answer = await site.client.request(request('*'))
+  }
   if ([200, 202, 204, 404].includes(answer.status)) {
     await answer.drain()
     return answer.status !== 404
   }
-  const error = await site.client.refusal(request, answer)
+  const error = await site.client.refusal(request('pull,delete'), answer)
   const codes = (error.details['codes'] ?? []) as readonly string[]
   // A server that takes every reference for a digest says so of a tag with one of several codes.
   const never = [405, 501].includes(answer.status) || (answer.status === 400 && !isDigest(tagOrDigest))
@@ -114,6 +126,12 @@ async function restored(site: Site, tag: string, before: Manifest, cause: unknow
     hint: "use the registry's own interface",
     ...(cause === undefined ? {} : { cause }),
   })
+}
+
+/** By the token server, which does not know one of the actions, or does not give it to this user. */
+function isRefused(error: unknown): boolean {
+  if (!isArchimageError(error)) return false
+  return error.code === 'UNAUTHORIZED' || (error.code === 'REGISTRY_ERROR' && error.details['status'] === 400)
 }
 
 function isUnsupported(error: unknown): boolean {

@@ -5,6 +5,9 @@ import { badAnswer } from './failures.ts'
 import { readHead } from './manifest-reading.ts'
 import { type Site, siteName, siteRequest } from './site.ts'
 
+/** What every registry takes (distribution-spec, "Pushing Manifests"). */
+const MAX_MANIFEST = 4 * 1024 * 1024
+
 /**
  * Writes a manifest, by digest or under a tag. True when the registry itself lists it under its subject (OCI-Subject;
  * distribution-spec, "Pushing Manifests with Subject"). Throws TAG_IMMUTABLE when the tag exists, differs, and may not move.
@@ -35,6 +38,11 @@ export async function writeManifest(
   const error = await site.client.refusal(request, answer)
   const codes = (error.details['codes'] ?? []) as readonly string[]
   if (codes.includes('MANIFEST_BLOB_UNKNOWN')) site.host.forget(site.repository)
+  if (answer.status === 413 && manifest.raw.byteLength > MAX_MANIFEST)
+    throw new ArchimageError(error.code, error.message, {
+      hint: `it has ${manifest.raw.byteLength} bytes; registries have to take ${MAX_MANIFEST}, and few take more: fewer entries or annotations`,
+      details: error.details,
+    })
   if (tag === undefined || ![400, 409, 412].includes(answer.status)) throw error
   const there = await readHead(site, tag, signal).catch(() => undefined)
   if (there?.digest === manifest.digest) return false

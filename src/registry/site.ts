@@ -22,7 +22,7 @@ export function siteRequest(
   request: Omit<RegistryRequest, 'host' | 'doing' | 'scopes' | 'url'> & {
     readonly path?: string
     readonly url?: URL
-    readonly actions: 'pull' | 'pull,push' | 'pull,delete'
+    readonly actions: 'pull' | 'pull,push' | 'pull,delete' | '*'
     readonly moreScopes?: readonly string[]
   },
 ): RegistryRequest {

@@ -1,17 +1,21 @@
 import { ArchimageError } from '../errors/error.ts'
 import { isRecord, MAX_JSON } from '../oci/json.ts'
+import { isTag } from '../oci/reference.ts'
 import { badAnswer } from './failures.ts'
 import { type Site, siteRequest } from './site.ts'
 
 const PAGE = 1000
+const ROUND = 50
 const MAX_PAGES = 10_000
 
-/** All tags, page by page, in the registry's order. None for a repository that does not exist. */
+/**
+ * All tags, page by page, in the registry's order. None for a repository that does not exist. What is no tag is left out:
+ * Artifactory's lists name digests too.
+ */
 export async function* listTags(site: Site, signal: AbortSignal | undefined): AsyncGenerator<string> {
   const seen = new Set<string>()
   let path: string | undefined = `tags/list?n=${PAGE}`
-  for (let page = 0; path !== undefined && page < MAX_PAGES && !seen.has(path); page++) {
-    seen.add(path)
+  for (let page = 0; path !== undefined && page < MAX_PAGES; page++) {
     const request = siteRequest(site, 'listing tags', { method: 'GET', path, actions: 'pull', signal })
     const answer = await site.client.request(request)
     if (answer.status === 404) {
@@ -32,14 +36,16 @@ export async function* listTags(site: Site, signal: AbortSignal | undefined): As
     const tags = isRecord(json) ? (json['tags'] ?? []) : undefined
     if (!Array.isArray(tags) || !tags.every(tag => typeof tag === 'string'))
       throw badAnswer(request.doing, 'the answer has no list of tags')
-    yield* tags as string[]
+    const fresh = (tags as string[]).filter(tag => !seen.has(tag))
+    for (const tag of fresh) seen.add(tag)
+    yield* fresh.filter(isTag)
+    // A page that brings nothing new: the links go in a circle, or the server knows no pages.
+    if (fresh.length === 0) return
     const next = nextQuery(answer.headers.get('link'), answer.url)
-    path = next === undefined ? (tags.length === PAGE ? after(tags.at(-1)!) : undefined) : `tags/list${next}`
+    // Without Link a page that looks full may be one: registries have limits of their own, all of them round.
+    const more = tags.length % ROUND === 0 ? `?n=${PAGE}&last=${encodeURIComponent(tags.at(-1)!)}` : undefined
+    path = (next ?? more) === undefined ? undefined : `tags/list${next ?? more}`
   }
-}
-
-function after(last: string): string {
-  return `tags/list?n=${PAGE}&last=${encodeURIComponent(last)}`
 }
 
 /** `?…` of the next page. Only the query of a Link counts: behind proxies host and scheme of it are wrong (RFC 8288). */

@@ -113,11 +113,14 @@ export async function goLikeTls(
   return front
 }
 
-/** For tests: a certificate of localhost and 127.0.0.1 that signs itself; undefined where there is no openssl. */
-export function testCertificate(): { readonly key: string; readonly cert: string } | undefined {
+/** For tests: a certificate of localhost, 127.0.0.1 and `more` that signs itself; undefined where there is no openssl. */
+export function testCertificate(
+  ...more: readonly string[]
+): { readonly key: string; readonly cert: string } | undefined {
   const folder = mkdtempSync(join(tmpdir(), 'archimage-tls-'))
   const [key, cert] = [join(folder, 'k'), join(folder, 'c')]
-  const names = 'subjectAltName=DNS:localhost,DNS:registry.localhost,IP:127.0.0.1'
+  const hosts = ['DNS:localhost', 'DNS:registry.localhost', 'IP:127.0.0.1', ...more.map(name => `DNS:${name}`)]
+  const names = `subjectAltName=${hosts}`
   const kind = '-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=t'.split(' ')
   try {
     execFileSync('openssl', ['req', ...kind, '-addext', names, '-keyout', key, '-out', cert], { stdio: 'ignore' })

@@ -121,7 +121,7 @@ async function restore(
       if (now?.digest !== after) {
         set({ state: 'kept', ...(now ? { digest: now.digest } : {}) })
       } else if (before === undefined) {
-        if (await repository.deleteManifest(reference.tag!, options)) set({ state: 'restored' })
+        if (await repository.deleteTag(reference.tag!, options)) set({ state: 'restored' })
         else lost.push(`${name} (it is new, and the registry does not let it be deleted)`)
       } else {
         const manifest = await repository.manifest(before, options)

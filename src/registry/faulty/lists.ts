@@ -34,6 +34,7 @@ export async function serveList(
   const page = all.slice(0, size)
   const last = page.at(-1)
   if (last !== undefined && page.length < all.length && pages?.link !== 'none') {
+    if (Number.isFinite(n)) query.set('n', String(n))
     if (pages?.link !== 'loop') query.set('last', typeof last === 'string' ? last : last.digest)
     const target = `${path}?${query}`
     const origin = pages?.link === 'absolute' ? 'http://internal.example:8080' : ''
