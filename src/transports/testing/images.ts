@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { sha256 } from '../../oci/digest.ts'
 import { type Descriptor, describe, encodeImageManifest, encodeIndex, type Manifest } from '../../oci/manifest.ts'
 import { OCI } from '../../oci/media-types.ts'
@@ -43,33 +44,36 @@ export function layerOf(path: string, content: string | Uint8Array): Buffer {
 export function imageOf(
   content: string | Uint8Array,
   platform: Platform = { os: 'linux', architecture: 'amd64' },
-  annotations: Readonly<Record<string, string>> = {},
+  gzip = false,
 ): TestImage {
-  const layer = layerOf('content', content)
+  const plain = layerOf('content', content)
+  const layer = gzip ? gzipSync(plain) : plain
   const config = Buffer.from(
     JSON.stringify({
       created: '1980-02-01T00:00:00Z',
       ...platform,
       config: { Cmd: ['/content'] },
-      rootfs: { type: 'layers', diff_ids: [sha256(layer)] },
+      rootfs: { type: 'layers', diff_ids: [sha256(plain)] },
       history: [{ created: '1980-02-01T00:00:00Z', created_by: 'test' }],
     }),
   )
   const blobs = [
     { descriptor: { mediaType: OCI.config, digest: sha256(config), size: config.length }, bytes: config },
-    { descriptor: { mediaType: OCI.layer, digest: sha256(layer), size: layer.length }, bytes: layer },
+    {
+      descriptor: { mediaType: gzip ? OCI.layerGzip : OCI.layer, digest: sha256(layer), size: layer.length },
+      bytes: layer,
+    },
   ]
   const manifest = encodeImageManifest({
     docker: false,
     config: blobs[0]!.descriptor,
     layers: [blobs[1]!.descriptor],
-    annotations,
   })
   return { manifests: [manifest], blobs }
 }
 
-export function indexOf(content: string, platforms: readonly Platform[]): TestImage {
-  const images = platforms.map(platform => imageOf(`${content} ${platform.architecture}`, platform))
+export function indexOf(content: string, platforms: readonly Platform[], gzip = false): TestImage {
+  const images = platforms.map(platform => imageOf(`${content} ${platform.architecture}`, platform, gzip))
   const manifests = images.map((image, i) => describe(image.manifests[0]!, platforms[i]))
   return {
     manifests: [encodeIndex({ docker: false, manifests }), ...images.flatMap(image => image.manifests)],
