@@ -134,8 +134,13 @@ export { type ImageNode, readImage } from './inspect/read.ts'
 
 export type { Faults, LoggedRequest } from './registry/faulty/faults.ts'
 export { type FaultyOptions, type FaultyRegistry, startFaultyRegistry } from './registry/faulty/start.ts'
+export { collectGarbage, type Garbage, type GarbageOptions } from './registry/server/garbage.ts'
 export {
   type Registry as ServedRegistry,
   type RegistryOptions as ServeOptions,
   startRegistry,
 } from './registry/server/start.ts'
+export { Storage as RegistryStorage } from './registry/server/storage.ts'
+export type { StorageReader, StoredBlob, StoredManifest, StoredReferrer } from './registry/server/storage-reader.ts'
+export type { ServerTls } from './sys/http-server.ts'
+export { type Served, serveArchive, serveLayout } from './transports/served.ts'

@@ -20,6 +20,7 @@ export const NAMES = {
   binaries: 'cache',
   knownHosts: 'known_hosts',
   emulators: 'emulators',
+  tls: 'tls',
   database: 'archimage.db',
   lease: 'lock',
   indexLock: 'index.lock',

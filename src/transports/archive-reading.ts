@@ -26,8 +26,8 @@ export function sniffArchive(tar: TarIndex, place: string): ArchiveKind {
   )
 }
 
-/** What an archive holds, as a layout. */
-async function filesOf(file: ArchiveFile, place: string, signal?: AbortSignal): Promise<LayoutFiles> {
+/** What an archive of either kind holds, as a layout. Throws TAR_INVALID, MANIFEST_INVALID, NOT_FOUND. */
+export async function archiveFiles(file: ArchiveFile, place: string, signal?: AbortSignal): Promise<LayoutFiles> {
   const tar = indexTar(file.fd, file.size, place)
   if (sniffArchive(tar, place) === 'docker') return dockerFiles(tar, place, signal)
   const index = parseIndexFile(smallFile(tar, 'index.json', place)!, `${place}: index.json`)
@@ -53,7 +53,7 @@ export async function archiveFileReading(
   signal?: AbortSignal,
 ): Promise<NamingTransport & Required<Pick<Transport, 'tags' | 'referrers' | 'close'>>> {
   try {
-    const files = await filesOf(file, place, signal)
+    const files = await archiveFiles(file, place, signal)
     return { ...readingOf(files), ...readOnly(place), close: async () => file.close() }
   } catch (error) {
     file.close()

@@ -9,6 +9,8 @@ import type { TransferOptions } from './transport.ts'
 /** Where the bytes of a blob are said to be: a file, a piece of one, memory. */
 export interface Extent {
   readonly size: number
+  /** Where they are, for those who can read them in other ways. */
+  readonly source: { readonly fd: number; readonly offset: number } | { readonly bytes: Uint8Array }
   /** Fills `into` from byte `at` on; gives how much of it, less than all only where the bytes end. */
   read(into: Uint8Array, at: number): number
   /** The reader is done with it. */
@@ -27,7 +29,7 @@ export function fileExtent(fd: number, offset: number, size: number, release = (
     }
     return done
   }
-  return { size, read, release }
+  return { size, source: { fd, offset }, read, release }
 }
 
 export function memoryExtent(bytes: Uint8Array): Extent {
@@ -36,7 +38,7 @@ export function memoryExtent(bytes: Uint8Array): Extent {
     into.set(part)
     return part.length
   }
-  return { size: bytes.length, read, release: () => {} }
+  return { size: bytes.length, source: { bytes }, read, release: () => {} }
 }
 
 const CHUNK = 1 << 20

@@ -23,6 +23,7 @@ export const PEERS = [
   'manifest-tool',
   'podman',
   'newuidmap',
+  'openssl',
   'pasta',
   'python3',
   'qemu-aarch64-static',

@@ -2,7 +2,7 @@ import type { Digest } from '../../oci/digest.ts'
 import { fileBody } from '../../sys/http-server.ts'
 import { answer, isUnchanged, refuse } from './answers.ts'
 import type { Storage } from './storage.ts'
-import type { StorageReader } from './storage-reader.ts'
+import type { StorageReader, StoredBlob } from './storage-reader.ts'
 
 /** GET and HEAD. Where the storage can be written, whoever asks by HEAD is about to rely on the blob. */
 export function getBlob(
@@ -23,7 +23,7 @@ export function getBlob(
     'docker-content-digest': digest,
     etag,
   }
-  const { path, start = 0, size } = blob
+  const { size } = blob
   const whole = { ...headers, 'content-length': String(size) }
   if (isUnchanged(request, etag)) return answer(304, { etag })
   if (head) return answer(200, { ...whole, 'accept-ranges': 'bytes' })
@@ -35,18 +35,21 @@ export function getBlob(
   }
   if (range === undefined)
     // The runtime, which knows about ranges of files too, adds its own accept-ranges where there is a Range.
-    return answer(
-      200,
-      asked === null ? { ...whole, 'accept-ranges': 'bytes' } : whole,
-      fileBody(path, start, start + size),
-    )
+    return answer(200, asked === null ? { ...whole, 'accept-ranges': 'bytes' } : whole, bodyOf(blob, 0, size))
   const part = {
     ...headers,
     'accept-ranges': 'bytes',
     'content-length': String(range.end - range.start),
     'content-range': `bytes ${range.start}-${range.end - 1}/${size}`,
   }
-  return answer(206, part, fileBody(path, start + range.start, start + range.end))
+  return answer(206, part, bodyOf(blob, range.start, range.end))
+}
+
+/** An answer without a file gets its range from us alone. */
+function bodyOf(blob: StoredBlob, from: number, to: number): BodyInit {
+  if ('bytes' in blob) return blob.bytes.slice(from, to) as Uint8Array<ArrayBuffer>
+  const { path, start = 0 } = blob
+  return fileBody(path, start + from, start + to)
 }
 
 export function deleteBlob(storage: Storage, repository: string, digest: Digest): Response {

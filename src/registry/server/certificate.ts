@@ -55,17 +55,18 @@ export function makeCertificate(names: readonly string[], now = new Date()): Cer
 }
 
 /**
- * The certificate that `folder` keeps (`ca.crt`, `key.pem`), a new one when there is none, it does not cover `names`, or it ends
- * within a month. `made` says which. Throws PERMISSION, NO_SPACE.
+ * The certificate that `folder` keeps (`ca.crt`, `key.pem`), a new one when there is none, it does not cover `needed`, or it ends
+ * within a month. `made` says which; a new one is also for the names of `more`. Throws PERMISSION, NO_SPACE.
  */
 export function ownCertificate(
   folder: string,
-  names: readonly string[],
+  needed: readonly string[],
+  more: readonly string[] = [],
 ): Certificate & { readonly file: string; readonly made: boolean } {
   const [file, keyFile] = [join(folder, 'ca.crt'), join(folder, 'key.pem')]
   const kept = readKept(file, keyFile)
-  if (kept !== undefined && covers(kept.cert, names)) return { ...kept, file, made: false }
-  const fresh = makeCertificate(names)
+  if (kept !== undefined && covers(kept.cert, needed)) return { ...kept, file, made: false }
+  const fresh = makeCertificate([...new Set([...needed, ...more])])
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
   } catch (error) {

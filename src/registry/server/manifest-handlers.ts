@@ -163,7 +163,7 @@ function missingReferences(storage: Storage, repository: string, manifest: Manif
 }
 
 /** distribution-spec, "Listing Referrers": an image without artifactType shows the type of its config. */
-function referrerOf(manifest: Manifest, mediaType: string, size: number): object {
+export function referrerOf(manifest: Manifest, mediaType: string, size: number): object {
   const artifactType = manifest.artifactType || (manifest.kind === 'image' ? manifest.config.mediaType : undefined)
   return {
     mediaType,

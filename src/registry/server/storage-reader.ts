@@ -6,12 +6,10 @@ export interface StoredManifest {
   readonly bytes: Uint8Array
 }
 
-/** Where the bytes of a blob are: `size` of them in the file `path`, from `start` (0). */
-export interface StoredBlob {
-  readonly path: string
-  readonly start?: number
-  readonly size: number
-}
+/** Where the bytes of a blob are: in memory, or `size` of them in the file `path`, from `start` (0). */
+export type StoredBlob =
+  | { readonly size: number; readonly path: string; readonly start?: number }
+  | { readonly size: number; readonly bytes: Uint8Array }
 
 export interface StoredReferrer {
   readonly digest: Digest
