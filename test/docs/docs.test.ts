@@ -4,6 +4,7 @@ import { dirname, join, relative } from 'node:path'
 import { archimage, root } from '../../scripts/archimage.ts'
 import { checksPage } from '../../scripts/checks-doc.ts'
 import { errorsPage } from '../../scripts/errors-doc.ts'
+import { faultsPage } from '../../scripts/faults-doc.ts'
 import { projectSchema, serviceSchema } from '../../src/project/schema.ts'
 import { must, run } from '../peers/index.ts'
 import { canRun, type Need, requirePeers } from '../peers/require.ts'
@@ -95,6 +96,10 @@ test('docs/errors.md is that of src/errors/codes.ts (mended by: node_modules/.bi
 
 test('docs/checks.md is that of src/lint/rules.ts (mended by: node_modules/.bin/bun scripts/checks-doc.ts)', () => {
   expect(read('docs/checks.md')).toBe(checksPage())
+})
+
+test('docs/faulty-registry.md has every fault (mended by: node_modules/.bin/bun scripts/faults-doc.ts)', () => {
+  expect(read('docs/faulty-registry.md')).toBe(faultsPage())
 })
 
 test('docs/project-file.md has a row for every key of archimage.yaml, and no other', () => {

@@ -43,9 +43,11 @@ export interface BearerAuth {
 }
 
 export interface FailFirst {
+  /** The answer's status. */
   readonly status: number
   /** How many requests still fail; counted down as they do. */
   times: number
+  /** Which requests. */
   readonly match?: Match
   /** The Retry-After header: seconds or an HTTP date. */
   readonly retryAfter?: number | string
