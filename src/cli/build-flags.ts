@@ -55,6 +55,7 @@ export function addBuildFlags(program: Command): Command {
     .addOption(new Option('--jobs <n>', 'cells at a time').argParser(positive))
     .option('--fail-fast', 'stop at the first failure')
     .option('--atomic', 'move no tag unless every service is complete')
+    .option('--no-clobber', 'a tag that names something else is an error, before anything is uploaded for it')
     .addOption(
       switchOrValue(
         '--arch-tags [pattern]',

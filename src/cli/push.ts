@@ -11,7 +11,9 @@ import { findImage } from './tag.ts'
 const ABOUT = 'Pushes images of the store, with all their platforms, and reads them back.'
 
 export async function run(invocation: Invocation): Promise<number> {
-  const program = command(invocation, 'IMAGE [NAME]', ABOUT).addOption(insecureOption())
+  const program = command(invocation, 'IMAGE [NAME]', ABOUT)
+    .option('--no-clobber', 'a tag that names something else is an error, before anything is uploaded')
+    .addOption(insecureOption())
   addCredentialFlags(addTlsFlags(program))
   const parsed = parse(program, invocation)
   if (!parsed) return 0
@@ -36,7 +38,14 @@ export async function run(invocation: Invocation): Promise<number> {
     const { tags, failures, problems } = await publish(
       [{ service: source, children: images, tags: [{ reference, manifest: index }] }],
       false,
-      { store, registry, blobs: new BlobFetcher(store, registry, () => {}), emit: () => {}, signal },
+      {
+        store,
+        registry,
+        blobs: new BlobFetcher(store, registry, () => {}),
+        emit: () => {},
+        signal,
+        noClobber: parsed.options['clobber'] === false,
+      },
     )
     for (const error of failures.values()) throw error
     const wrong = [...problems.values()].flat()

@@ -265,7 +265,7 @@ export function requestOf(
 
 export function runFlags(
   options: Options,
-): Pick<RunRequest, 'engine' | 'jobs' | 'failFast' | 'force' | 'pull' | 'offline' | 'push' | 'atomic'> {
+): Pick<RunRequest, 'engine' | 'jobs' | 'failFast' | 'force' | 'pull' | 'offline' | 'push' | 'atomic' | 'noClobber'> {
   return {
     ...(options['engine'] === undefined ? {} : { engine: options['engine'] as EngineName }),
     ...(typeof options['jobs'] === 'number' ? { jobs: options['jobs'] } : {}),
@@ -275,6 +275,7 @@ export function runFlags(
     offline: options['offline'] === true,
     push: options['push'] === true,
     atomic: options['atomic'] === true,
+    noClobber: options['clobber'] === false,
   }
 }
 

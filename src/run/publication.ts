@@ -34,6 +34,7 @@ export interface PublishTools {
   readonly blobs: BlobFetcher
   readonly emit: Emit
   readonly signal: AbortSignal
+  readonly noClobber?: boolean
 }
 
 export function repositoryOf(reference: Reference): string {

@@ -1,5 +1,6 @@
 import { ArchimageError, cancelled } from '../errors/error.ts'
-import { formatReference } from '../oci/reference.ts'
+import type { Digest } from '../oci/digest.ts'
+import { formatReference, type Reference } from '../oci/reference.ts'
 import { failure, type Publication, type PublishTools, repositoryOf, type TagOutcome } from './publication.ts'
 import { readBack } from './read-back.ts'
 import { currentTags, moveTags, repair } from './tags.ts'
@@ -99,11 +100,22 @@ async function prepare(publication: Publication, tools: PublishTools): Promise<b
   if ((await readBack(publication, tools)).length === 0) return true
   const before = await currentTags(publication, tools)
   const left = publication.tags.filter(wish => before.get(formatReference(wish.reference)) !== wish.manifest.digest)
+  for (const { reference, manifest } of tools.noClobber ? left : []) {
+    const now = before.get(formatReference(reference))
+    if (now !== undefined && reference.tag !== undefined) throw wouldMove(reference, now, manifest.digest)
+  }
   const thorough = left.length === 0
   const wishes = thorough ? publication.tags : left
   const repositories = new Set(wishes.map(wish => repositoryOf(wish.reference)))
   await Promise.all([...repositories].map(name => upload(publication, name, thorough, tools)))
   return false
+}
+
+function wouldMove(reference: Reference, now: Digest, digest: Digest): ArchimageError {
+  const name = formatReference(reference)
+  return new ArchimageError('TAG_EXISTS', `${name} is there and is ${now}; this would be ${digest}`, {
+    hint: 'choose another tag, or leave --no-clobber away; nothing was uploaded',
+  })
 }
 
 function heldUp([service, cause]: [string, ArchimageError]): ArchimageError {

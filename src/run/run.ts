@@ -60,6 +60,8 @@ export interface RunRequest {
   readonly offline: boolean
   readonly push: boolean
   readonly atomic: boolean
+  /** A tag that names something else is an error, before anything is uploaded for it. */
+  readonly noClobber?: boolean
   /** Names for a service's index, the main one first. The first is its name in the store; all are pushed. */
   readonly names: (service: Service) => readonly Reference[]
   /** Names for the image of one platform (`--arch-tags`). */
@@ -571,7 +573,11 @@ class Run {
   private async publish(publications: readonly Publication[]): Promise<Published> {
     const { request, tools } = this
     tools.emit({ type: 'phase', phase: 'publish' })
-    const published = await publish(publications, request.atomic, { ...tools, blobs: this.blobs })
+    const published = await publish(publications, request.atomic, {
+      ...tools,
+      blobs: this.blobs,
+      noClobber: request.noClobber ?? false,
+    })
     for (const [service, error] of published.failures) this.serviceErrors.set(service, error)
     return published
   }

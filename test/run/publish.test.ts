@@ -127,6 +127,36 @@ describe('a registry that refuses the third of four tags', () => {
   })
 })
 
+test('--no-clobber: a tag that would move is an error before anything is uploaded', async () => {
+  const project = sandbox.project(`clobber-${serial}`, simpleServices('a'))
+  await sandbox.must(push('-t', 'v1', '--no-clobber'), { cwd: project })
+  await sandbox.must(push('-t', 'v1', '--no-clobber'), { cwd: project })
+  const before = await remote('a').digest('v1')
+  writeFileSync(join(project, 'src/a/app.txt'), 'changed\n')
+  registry.requests.length = 0
+  const { code, stderr } = await sandbox.run(push('-t', 'v1', '--no-clobber'), { cwd: project })
+  expect(code).toBe(1)
+  expect(stderr).toContain('TAG_EXISTS')
+  expect(stderr).toContain(before!)
+  expect(registry.requests.filter(request => !['GET', 'HEAD'].includes(request.method))).toEqual([])
+})
+
+test('a new tag that has to go again goes alone, also where the registry deletes by digest only', async () => {
+  const project = sandbox.project(`new-tag-${serial}`, simpleServices('a'))
+  await sandbox.must(push('-t', 'v0'), { cwd: project })
+  const before = await remote('a').digest('v0')
+  registry.faults.noTagDelete = 405
+  refuse(2, ['v1', 'extra'])
+  const { code, stderr } = await sandbox.run(push('-t', 'v1', '-t', 'extra'), { cwd: project })
+  expect(code).toBe(3)
+  expect(stderr).toContain('all tags are where they were before')
+  expect(await tagsNow(['a'], ['v0', 'v1', 'extra'])).toEqual({
+    'a:v0': before,
+    'a:v1': undefined,
+    'a:extra': undefined,
+  })
+})
+
 describe('killed while it published', () => {
   const TAGS = ['v1', 'v2', 'v3']
   const flags = TAGS.flatMap(tag => ['-t', tag])
