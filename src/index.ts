@@ -130,6 +130,11 @@ export { describeImage, type Inspection } from './inspect/describe.ts'
 export { type Difference, differenceOf } from './inspect/difference.ts'
 export { type ImageNode, readImage } from './inspect/read.ts'
 
+// Images edited without a build: a value, to be copied from.
+
+export type { ConfigEdits } from './mutate/edits.ts'
+export { type Mutated, type Mutation, mutate, mutatedSource } from './mutate/mutate.ts'
+
 // A registry in this process: one for people, and one with switchable faults for tests.
 
 export type { Faults, LoggedRequest } from './registry/faulty/faults.ts'

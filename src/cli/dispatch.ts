@@ -25,13 +25,30 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'check that every service and platform is where it should be',
     load: () => import('./verify.ts'),
   },
-  ls: { group: 'images', about: 'list the images in the store', load: () => import('./ls.ts') },
-  rm: { group: 'images', about: 'remove images from the store', load: () => import('./rm.ts') },
-  tag: { group: 'images', about: 'give an image in the store another name', load: () => import('./tag.ts') },
+  ls: {
+    group: 'images',
+    about: 'list the images in the store, or the tags of a repository',
+    load: () => import('./ls.ts'),
+  },
+  rm: {
+    group: 'images',
+    about: 'remove images from the store, or tags from a registry',
+    load: () => import('./rm.ts'),
+  },
+  tag: {
+    group: 'images',
+    about: 'give an image another name, in the store or in its registry',
+    load: () => import('./tag.ts'),
+  },
   push: {
     group: 'images',
     about: 'push an image of the store with all its platforms',
     load: () => import('./push.ts'),
+  },
+  mutate: {
+    group: 'images',
+    about: 'edit an image without building it: labels, env, entrypoint, layers, base …',
+    load: () => import('./mutate.ts'),
   },
   inspect: {
     group: 'images',

@@ -3,7 +3,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { describeImage, type Inspection, platformOf } from '../inspect/describe.ts'
 import { differenceOf } from '../inspect/difference.ts'
 import { templateFields } from '../inspect/fields.ts'
-import { changedFiles, type FileChange, rootOf } from '../inspect/files.ts'
+import { changedFiles, type FileChange, rootOfImage } from '../inspect/files.ts'
 import { imageFor, imagesOf, narrow } from '../inspect/narrow.ts'
 import { type ImageNode, readImage } from '../inspect/read.ts'
 import { readStatements } from '../inspect/statements.ts'
@@ -17,6 +17,7 @@ import type { OpenPlace } from '../transports/open.ts'
 import { command, type Invocation, insecureOption, list, parse, print, say } from './command.ts'
 import { differenceLines, inspectionLines } from './inspect-text.ts'
 import { notThere, openSource, type PlaceTools, placeInWords, placeTools, refuse, whereOption } from './places.ts'
+import { addCredentialFlags, addTlsFlags } from './registry-flags.ts'
 import { askedPlatforms, type Options } from './request.ts'
 
 const ABOUT = `Shows an image: platforms, sizes, layers and what made them, configuration, annotations, attestations. Of two images it
@@ -48,6 +49,7 @@ export async function run(invocation: Invocation): Promise<number> {
     .addOption(insecureOption())
     .option('--offline', 'use no network')
     .addOption(new Option('-n, --no-tags', 'tags are listed only when --format asks for them').hideHelp())
+  addCredentialFlags(addTlsFlags(program))
   for (const [option] of REFUSED) program.addOption(option.hideHelp())
   const parsed = parse(program, invocation)
   if (!parsed) return 0
@@ -55,7 +57,7 @@ export async function run(invocation: Invocation): Promise<number> {
   refuse(REFUSED, options)
   check(args, options)
   const template = options['format'] === undefined ? undefined : parseTemplate(String(options['format']))
-  const tools = placeTools(options, say)
+  const tools = await placeTools(options, say, args)
   const opened: Opened[] = []
   try {
     for (const text of args) opened.push(await openImage(text, options, tools, invocation.signal))
@@ -174,5 +176,5 @@ async function showDifference(
 
 function root({ top, place, inspection }: Opened, digest: string, tools: PlaceTools, signal: AbortSignal) {
   const node = imagesOf(top).find(image => image.descriptor.digest === digest)!
-  return rootOf(node, inspection.name, { transport: place.transport, store: tools.store(), signal })
+  return rootOfImage(node, inspection.name, { transport: place.transport, store: tools.store(), signal })
 }

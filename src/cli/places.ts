@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs'
 import type { Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
 import { suggest } from '../errors/suggest.ts'
@@ -9,6 +8,8 @@ import { openStore, type Store } from '../store/store.ts'
 import { formatLocation, type Location, parseLocation } from '../transports/location.ts'
 import { type OpenPlace, openLocation } from '../transports/open.ts'
 import { say } from './command.ts'
+import { look } from './copy-sides.ts'
+import { registryOptions } from './registry-flags.ts'
 import type { Options } from './request.ts'
 
 /** Store and registry, opened when somebody needs them; `close` ends what was opened. */
@@ -18,26 +19,31 @@ export interface PlaceTools {
   close(): void
 }
 
-/** `--insecure` and `--offline` of a command count. */
-export function placeTools(options: Options, warn: (message: string) => void): PlaceTools {
+/** `named` are the images of the command line: credentials that it gives go to their registries alone. */
+export async function placeTools(
+  options: Options,
+  warn: (message: string) => void,
+  named: readonly string[],
+): Promise<PlaceTools> {
   let store: Store | undefined
   let registry: Registry | undefined
-  const insecure = options['insecure']
+  const flags = await registryOptions(options, named.flatMap(registryOf))
   return {
     store: () => {
       store ??= openStore({ warn })
       return store
     },
     registry: () => {
-      registry ??= openRegistry({
-        warn,
-        offline: options['offline'] === true,
-        ...(insecure === true ? { insecure: true } : Array.isArray(insecure) ? { insecure: insecure as string[] } : {}),
-      })
+      registry ??= openRegistry({ warn, offline: options['offline'] === true, ...flags })
       return registry
     },
     close: () => store?.close(),
   }
+}
+
+function registryOf(text: string): string[] {
+  const location = parseLocation(text, look)
+  return location.kind === 'registry' ? [location.reference.registry] : []
 }
 
 /** Where a word without a prefix is looked for: the store when it has what was made here under that name, else the registry. */
@@ -83,6 +89,41 @@ function isDigestOf(
   return (
     ref.descriptor.digest === digest && ref.origin !== 'pulled' && ref.name.startsWith(`${registry}/${repository}:`)
   )
+}
+
+/**
+ * What is to be changed: without a prefix a name in the store, never one in a registry by accident; `remote` makes it the
+ * registry's.
+ */
+export function named(text: string, remote: boolean): Location {
+  const location = parseLocation(text, look)
+  if (location.kind !== 'registry' || remote || /^(?:docker|registry):\/\//.test(text)) return location
+  return { kind: 'store', reference: location.reference }
+}
+
+/** The name that a word has in the store. */
+export function inStore(text: string): string {
+  return text.replace(/^store:(?:\/\/)?/, '')
+}
+
+/** Where a repository is: the store when it has something of it that was made here, else its registry. */
+export function whereRepository(text: string, where: Where, tools: PlaceTools): Location {
+  const location = parseLocation(text, look)
+  if (
+    'reference' in location ? (location.reference.tag ?? location.reference.digest) : (location.name ?? location.digest)
+  )
+    throw new ArchimageError('USAGE', `"${text}" names one image, not a repository`, {
+      hint: 'leave its tag away; archimage inspect shows one image',
+    })
+  if (location.kind !== 'registry' || where === 'registry' || /^(?:docker|registry):\/\//.test(text)) return location
+  const here: Location = { kind: 'store', reference: location.reference }
+  if (where === 'store') return here
+  const prefix = `${formatReference(location.reference)}:`
+  const made = tools
+    .store()
+    .refs()
+    .some(ref => ref.origin !== 'pulled' && ref.name.startsWith(prefix))
+  return made ? here : location
 }
 
 /** Opens a place for reading; `name` is always there. */
@@ -135,11 +176,6 @@ export function placeInWords(location: Location): string {
     default:
       return `in the archive ${location.path}`
   }
-}
-
-export function look(path: string): 'folder' | 'file' | undefined {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  return stat === undefined ? undefined : stat.isDirectory() ? 'folder' : 'file'
 }
 
 /** Throws UNSUPPORTED for the flags of other tools that are refused by name, each with its reason. */

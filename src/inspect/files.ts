@@ -28,6 +28,8 @@ export interface FileChange {
   readonly what: readonly string[]
 }
 
+type LayerDescriptor = Pick<Descriptor, 'mediaType' | 'digest' | 'size'>
+
 export interface IndexTools {
   readonly transport: Transport
   readonly store: Store
@@ -35,11 +37,23 @@ export interface IndexTools {
 }
 
 /**
- * The root filesystem of an image as its layers make it. Layers are read once per machine: what is in them is remembered by
+ * The root filesystem that layers make, from the bottom. They are read once per machine: what is in them is remembered by
  * their diff ID. Throws TAR_INVALID, DIGEST_MISMATCH, UNSUPPORTED for foreign layers and unknown kinds.
  */
-export async function rootOf(node: ImageNode, name: string, tools: IndexTools): Promise<Tree> {
-  const { manifest, config } = node
+export async function rootOf(
+  layers: readonly { readonly descriptor: LayerDescriptor; readonly diffId: Digest }[],
+  windows: boolean,
+  name: string,
+  tools: IndexTools,
+): Promise<Tree> {
+  const tree = new Tree({ caseInsensitive: windows })
+  for (const { descriptor, diffId } of layers)
+    applyLayer(tree, await layerIndex(descriptor, diffId, name, windows, tools))
+  return tree
+}
+
+/** The same of an image; throws MANIFEST_INVALID when its config names other layers than its manifest. */
+export async function rootOfImage({ manifest, config }: ImageNode, name: string, tools: IndexTools): Promise<Tree> {
   if (manifest?.kind !== 'image' || config === undefined)
     throw new ArchimageError('UNSUPPORTED', `${name} is no image with files`)
   const { diff_ids } = config.rootfs
@@ -48,16 +62,13 @@ export async function rootOf(node: ImageNode, name: string, tools: IndexTools): 
       'MANIFEST_INVALID',
       `${name}: it has ${manifest.layers.length} layers, but its config names ${diff_ids.length}`,
     )
-  const windows = config.os === 'windows'
-  const tree = new Tree({ caseInsensitive: windows })
-  for (const [i, layer] of manifest.layers.entries())
-    applyLayer(tree, await layerIndex(layer, diff_ids[i]!, name, windows, tools))
-  return tree
+  const layers = manifest.layers.map((descriptor, i) => ({ descriptor, diffId: diff_ids[i]! }))
+  return rootOf(layers, config.os === 'windows', name, tools)
 }
 
 /** What is in a layer: as the store remembers it, else read from where the image is. */
 export async function layerIndex(
-  layer: Descriptor,
+  layer: LayerDescriptor,
   diffId: Digest,
   name: string,
   windows: boolean,

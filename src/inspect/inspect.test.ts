@@ -13,7 +13,7 @@ import type { Transport } from '../transports/transport.ts'
 import { describeImage } from './describe.ts'
 import { differenceOf } from './difference.ts'
 import { templateFields } from './fields.ts'
-import { changedFiles, rootOf } from './files.ts'
+import { changedFiles, rootOfImage } from './files.ts'
 import { imageFor, narrow } from './narrow.ts'
 import { readImage } from './read.ts'
 import { readStatements } from './statements.ts'
@@ -187,8 +187,8 @@ describe('differences', () => {
     await putAll(app, imageOf('three'), 'f2')
     const tools = { transport: app, store }
     const [before, after] = [(await readImage(app, 'f1'))!, (await readImage(app, 'f2'))!]
-    const tree = await rootOf(before, 'f1', tools)
-    expect(changedFiles(tree, await rootOf(after, 'f2', tools))).toEqual([
+    const tree = await rootOfImage(before, 'f1', tools)
+    expect(changedFiles(tree, await rootOfImage(after, 'f2', tools))).toEqual([
       { path: 'content', change: 'changed', type: 'file', size: 5, what: ['content, 3 → 5 bytes'] },
     ])
     expect(changedFiles(tree, tree)).toEqual([])
@@ -218,6 +218,6 @@ describe('differences', () => {
       'false-layer',
     )
     const node = (await readImage(app, 'false-layer'))!
-    expect(await failure(rootOf(node, 'x', { transport: app, store }))).toMatchObject({ code: 'DIGEST_MISMATCH' })
+    expect(await failure(rootOfImage(node, 'x', { transport: app, store }))).toMatchObject({ code: 'DIGEST_MISMATCH' })
   })
 })

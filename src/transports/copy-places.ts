@@ -150,7 +150,7 @@ export function isChosen(tag: string, { include, exclude }: TagChoice): boolean 
 }
 
 /** `*`, `?` and `[…]` as shells have them. */
-function globPattern(glob: string): RegExp {
+export function globPattern(glob: string): RegExp {
   const source = glob.replace(/\[!?[^\]]+\]|[\s\S]/g, part => {
     if (part === '*') return '.*'
     if (part === '?') return '.'
