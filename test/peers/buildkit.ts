@@ -20,9 +20,11 @@ export interface BuildKit extends Running {
 
 /**
  * Starts buildkitd with its own root and socket in a temporary folder. `registries` are host:port names that speak plain HTTP;
- * `mirror` answers for docker.io. Needs root.
+ * `mirror` answers for docker.io; `secure` speak HTTPS with the certificates of the file `ca`. Needs root.
  */
-export async function startBuildKit(options: { registries?: string[]; mirror?: string } = {}): Promise<BuildKit> {
+export async function startBuildKit(
+  options: { registries?: string[]; mirror?: string; secure?: { hosts: string[]; ca: string } } = {},
+): Promise<BuildKit> {
   const folder = temporaryFolder('bk')
   const address = `unix://${folder}/buildkitd.sock`
   const plain = new Set([...(options.registries ?? []), ...(options.mirror ? [options.mirror] : [])])
@@ -36,6 +38,11 @@ export async function startBuildKit(options: { registries?: string[]; mirror?: s
     '[worker.containerd]',
     'enabled = false',
     ...[...plain].flatMap(host => [`[registry."${host}"]`, 'http = true', 'insecure = true']),
+    ...(options.secure?.hosts ?? []).flatMap(host => [
+      `[registry."${host}"]`,
+      'http = false',
+      `ca = ["${options.secure!.ca}"]`,
+    ]),
     ...(options.mirror ? ['[registry."docker.io"]', `mirrors = ["${options.mirror}"]`] : []),
   ]
   writeFileSync(join(folder, 'buildkitd.toml'), `${config.join('\n')}\n`)

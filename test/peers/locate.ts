@@ -12,6 +12,7 @@ export const PEERS = [
   'cmp',
   'crane',
   'crun',
+  'ctr',
   'docker',
   'docker-registry',
   'dockerd',
