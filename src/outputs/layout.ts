@@ -1,10 +1,18 @@
 import { ArchimageError } from '../errors/error.ts'
-import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 import { encodeJson } from '../oci/json.ts'
 import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
-import { isForeignLayer, OCI } from '../oci/media-types.ts'
+import { isForeignLayer } from '../oci/media-types.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import { formatReference } from '../oci/reference.ts'
+import { blobPath, dockerListing } from '../transports/docker-listing.ts'
+import {
+  EMPTY_INDEX,
+  encodeIndexFile,
+  entryOf,
+  type IndexFile,
+  LAYOUT_VERSION,
+  withEntries,
+} from '../transports/index-file.ts'
 import { nameOf, type OutputImage, type OutputMember, type OutputTools, taggedNames } from './image.ts'
 
 /** A file of a layout: its bytes, or the blob of the store that it is. */
@@ -20,12 +28,19 @@ export interface Layout {
   readonly parts: readonly Part[]
 }
 
-export const LAYOUT_FILE: Part = { path: 'oci-layout', bytes: encodeJson({ imageLayoutVersion: '1.0.0' }) }
+export const LAYOUT_FILE: Part = { path: 'oci-layout', bytes: LAYOUT_VERSION }
 
-/** index.json over these entries. */
-export function indexFile(entries: readonly object[]): Part {
-  const bytes = encodeJson({ schemaVersion: 2, mediaType: OCI.index, manifests: entries })
-  return { path: 'index.json', bytes }
+/** index.json of a layout that is alone in its place. */
+export function indexFile(entries: readonly Descriptor[]): Part {
+  return { path: 'index.json', bytes: encodeIndexFile(withImages(EMPTY_INDEX, entries)) }
+}
+
+/** The index of a layout with these images in addition; entries of the same names are replaced. */
+export function withImages(file: IndexFile, entries: readonly Descriptor[]): IndexFile {
+  return withEntries(
+    file,
+    entries.map(entry => entryOf({ ...entry }, entry)),
+  )
 }
 
 /** All platforms of an image. Foreign layers that are not at hand stay where their urls say. */
@@ -52,13 +67,8 @@ export async function dockerLayout(image: OutputImage, member: OutputMember, too
         `${nameOf(image)}, ${formatPlatform(platform)}: layer ${layer.digest} lies outside of any registry, and an archive for docker must hold every layer`,
         { hint: 'write it with -o type=oci, or push it: both keep the address of such layers' },
       )
-  const listing = {
-    Config: blobPath(manifest.config.digest),
-    // whole names: podman would read short ones as its own localhost/
-    RepoTags: taggedNames(image).map(formatReference),
-    Layers: manifest.layers.map(layer => blobPath(layer.digest)),
-  }
-  const top: Part = { path: 'manifest.json', bytes: encodeJson([listing]) }
+  const listing = dockerListing([{ manifest, names: taggedNames(image).map(formatReference) }])
+  const top: Part = { path: 'manifest.json', bytes: encodeJson(listing) }
   return { entries: named(image, describe(manifest, platform)), parts: [top, ...parts.list] }
 }
 
@@ -103,8 +113,4 @@ class Parts {
     this.#seen.add(part.path)
     this.list.push(part)
   }
-}
-
-function blobPath(digest: Digest): string {
-  return `blobs/${algorithmOf(digest)}/${hexOf(digest)}`
 }

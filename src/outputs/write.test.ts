@@ -109,8 +109,8 @@ describe('type=oci', () => {
       entry.digest,
     ])
     expect(list).toEqual([
-      ['reg.example.com/team/app:latest', image.index.digest],
       ['docker.io/library/app:1.0', other.index.digest],
+      ['reg.example.com/team/app:latest', image.index.digest],
       ['docker.io/library/other:2', other.index.digest],
     ])
   })

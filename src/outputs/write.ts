@@ -1,12 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { ArchimageError } from '../errors/error.ts'
-import { isRecord, parseJsonObject } from '../oci/json.ts'
 import { temporaryName } from '../sys/files.ts'
 import { fileError, writeFileFrom, writeTo } from '../sys/target.ts'
+import { changeIndex } from '../transports/layout.ts'
 import { layoutArchive } from './archive.ts'
 import { chooseMember, hasZstd, nameOf, type OutputImage, type OutputTools } from './image.ts'
-import { dockerLayout, indexFile, LAYOUT_FILE, type Layout, ociLayout, type Part } from './layout.ts'
+import { dockerLayout, LAYOUT_FILE, type Layout, ociLayout, type Part, withImages } from './layout.ts'
 import { load } from './load.ts'
 import { writeFolder } from './local.ts'
 import type { Output } from './parse.ts'
@@ -113,17 +113,16 @@ async function writeLayout(path: string, layout: Layout, tools: OutputTools): Pr
     if ('blob' in part && statSync(file, { throwIfNoEntry: false })?.size === part.blob.size) return
     await writeFileFrom(file, 'blob' in part ? store.open(part.blob) : single(part.bytes), signal)
   }
-  const writeAll = async (root: string, entries: readonly object[]): Promise<void> => {
-    for (const part of layout.parts) await write(root, part)
-    await write(root, LAYOUT_FILE)
-    await write(root, indexFile(entries))
+  const writeAll = async (root: string): Promise<void> => {
+    for (const part of [...layout.parts, LAYOUT_FILE]) await write(root, part)
+    await changeIndex(root, file => withImages(file, layout.entries), signal)
   }
   try {
-    if (existsSync(path)) return await writeAll(path, [...otherEntries(path, layout), ...layout.entries])
+    if (existsSync(path)) return await writeAll(path)
     const temporary = join(dirname(path), `.${basename(path).slice(0, 100)}.${temporaryName()}`)
     try {
       mkdirSync(temporary, { recursive: true })
-      await writeAll(temporary, layout.entries)
+      await writeAll(temporary)
       renameSync(temporary, path)
     } catch (error) {
       rmSync(temporary, { recursive: true, force: true })
@@ -132,19 +131,6 @@ async function writeLayout(path: string, layout: Layout, tools: OutputTools): Pr
   } catch (error) {
     throw fileError(error, `writing ${path}`)
   }
-}
-
-/** The entries of the layout at `path` that this image does not replace. */
-function otherEntries(path: string, layout: Layout): object[] {
-  const file = join(path, 'index.json')
-  if (!existsSync(file)) return []
-  const list = parseJsonObject(readFileSync(file), file)['manifests']
-  const key = (entry: object): string => {
-    const { annotations = {}, digest } = entry as { annotations?: Record<string, string>; digest?: string }
-    return annotations['io.containerd.image.name'] ?? annotations['org.opencontainers.image.ref.name'] ?? String(digest)
-  }
-  const ours = new Set(layout.entries.map(key))
-  return (Array.isArray(list) ? list : []).filter(entry => isRecord(entry) && !ours.has(key(entry)))
 }
 
 async function* single(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -90,7 +90,7 @@ export class CacheImports {
         if (!existsSync(join(folder, 'index.json'))) return undefined
         return layout.find(tag)
       },
-      fetch: async descriptor => layout.bring(descriptor),
+      fetch: descriptor => layout.bring(descriptor),
     }
   }
 

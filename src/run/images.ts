@@ -110,9 +110,9 @@ export class Images {
   /** The image of one platform in an OCI layout; all of it is then in the store. Throws PLATFORM_MISSING, NOT_FOUND. */
   async layout(location: Location & { readonly kind: 'layout' }, platform: Platform): Promise<BaseImage> {
     const layout = new Layout(location.path, this.store)
-    const top = { manifest: layout.top(location), layout }
+    const top = { manifest: await layout.top(location), layout }
     const image = await this.select(top, `oci-layout://${location.path}`, platform)
-    for (const layer of image.manifest.layers) if (!isForeignLayer(layer.mediaType)) layout.bring(layer)
+    for (const layer of image.manifest.layers) if (!isForeignLayer(layer.mediaType)) await layout.bring(layer)
     return image
   }
 
@@ -214,7 +214,7 @@ export class Images {
 
   private async child(entry: Descriptor, name: string, { repository, layout }: Origin): Promise<ImageManifest> {
     let manifest: Manifest | undefined
-    if (layout !== undefined) manifest = layout.manifest(entry)
+    if (layout !== undefined) manifest = await layout.manifest(entry)
     else if (this.store.has(entry.digest)) manifest = this.store.manifest(entry.digest)
     else if (repository !== undefined) {
       manifest = await this.registry
@@ -243,7 +243,7 @@ export class Images {
 
   private async config(manifest: ImageManifest, name: string, origin: Origin): Promise<ImageConfig> {
     const { repository, layout } = origin
-    layout?.bring(manifest.config)
+    await layout?.bring(manifest.config)
     if (!this.store.has(manifest.config.digest) && repository !== undefined) {
       this.blobs.seen([manifest.config], repository)
       await this.blobs.ensure(manifest.config, this.signal)

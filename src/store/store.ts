@@ -106,9 +106,12 @@ export class Store {
     return writer.commit().digest
   }
 
-  /** A blob that is written bit by bit. The caller ends it, by `commit` or `abort`. */
-  create(algorithm: 'sha256' | 'sha512' = 'sha256'): BlobWriter {
-    return this.#writer(digest => blobPath(this.root, digest), algorithm)
+  /**
+   * A blob that is written bit by bit. The caller ends it, by `commit` or `abort`. `known`: the caller checks that the bytes have
+   * this digest, and they are not hashed again.
+   */
+  create(algorithm: 'sha256' | 'sha512' = 'sha256', known?: Digest): BlobWriter {
+    return this.#writer(digest => blobPath(this.root, digest), algorithm, known)
   }
 
   /** Path of the uncompressed tar of a layer, if there is one. */
@@ -237,9 +240,9 @@ export class Store {
     return join(this.root, NAMES.tars, algorithmOf(diffId), hexOf(diffId))
   }
 
-  #writer(place: (digest: Digest) => string, algorithm: 'sha256' | 'sha512'): BlobWriter {
+  #writer(place: (digest: Digest) => string, algorithm: 'sha256' | 'sha512', known?: Digest): BlobWriter {
     this.#writing++
-    return new FileWriter(this.root, place, algorithm, () => this.#writing--)
+    return new FileWriter(this.root, place, algorithm, () => this.#writing--, known)
   }
 
   /** When nobody else is here, temporary files are those of killed processes. */

@@ -16,24 +16,27 @@ export class FileWriter implements BlobWriter {
   readonly #algorithm: 'sha256' | 'sha512'
   readonly #ended: () => void
   readonly #file: string
-  readonly #hasher: Hasher
+  readonly #known: Digest | undefined
+  readonly #hasher: Hasher | undefined
   #fd: number | undefined
   #buffer: Uint8Array | undefined
   #buffered = 0
   #size = 0
 
-  /** `place` is the final path for a digest; `ended` is called once, at commit or abort. */
+  /** `place` is the final path for a digest; `ended` is called once, at commit or abort; `known`: the digest, which others check. */
   constructor(
     root: string,
     place: (digest: Digest) => string,
     algorithm: 'sha256' | 'sha512' = 'sha256',
     ended: () => void = () => {},
+    known?: Digest,
   ) {
     this.#root = root
     this.#place = place
     this.#algorithm = algorithm
     this.#ended = ended
-    this.#hasher = createHasher(algorithm)
+    this.#known = known
+    this.#hasher = known === undefined ? createHasher(algorithm) : undefined
     this.#file = join(root, NAMES.tmp, temporaryName())
     this.#fd = this.#guard(() => {
       try {
@@ -48,7 +51,7 @@ export class FileWriter implements BlobWriter {
 
   write(chunk: Uint8Array): void {
     if (this.#fd === undefined) throw new Error('write to a blob that has ended')
-    this.#hasher.update(chunk)
+    this.#hasher?.update(chunk)
     this.#size += chunk.length
     const large = chunk.length >= BUFFER / 2
     if (large || this.#buffered + chunk.length > BUFFER) this.#flush()
@@ -68,7 +71,7 @@ export class FileWriter implements BlobWriter {
   } {
     if (this.#fd === undefined) throw new Error('commit of a blob that has ended')
     this.#flush()
-    const digest = `${this.#algorithm}:${this.#hasher.hex()}` as Digest
+    const digest = this.#known ?? (`${this.#algorithm}:${this.#hasher!.hex()}` as Digest)
     const size = this.#size
     if (expected !== undefined && (expected.digest !== digest || expected.size !== size)) {
       this.abort()

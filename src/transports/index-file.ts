@@ -49,7 +49,8 @@ export function encodeIndexFile({ rest, entries }: IndexFile): Buffer {
   return encodeJson({ schemaVersion, mediaType: mediaType ?? OCI.index, manifests, ...more })
 }
 
-function entryOf(json: Json, descriptor: Descriptor): IndexEntry {
+/** `json` is how the descriptor stands there, with all its fields. */
+export function entryOf(json: Json, descriptor: Descriptor): IndexEntry {
   const text = (key: string): string | undefined => descriptor.annotations?.[key] || undefined
   const tag = text(REF_NAME)
   return { json, descriptor, tag, name: text(IMAGE_NAME) ?? tag }

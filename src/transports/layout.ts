@@ -48,20 +48,14 @@ const TEMPORARY = /^\.[\w.-]+\.\d+-[0-9a-f]{12}\.tmp$/
  * what it is called in messages. Reading throws NOT_FOUND where nothing is, MANIFEST_INVALID for what is no layout.
  */
 export function layoutTransport(folder: string, place = `layout ${folder}`): LayoutTransport {
-  const indexPath = join(folder, 'index.json')
   const blobPath = (digest: Digest): string => join(folder, 'blobs', algorithmOf(digest), hexOf(digest))
   const size = (digest: Digest): number | undefined => {
     const stat = look(blobPath(digest))
     return stat?.isFile() ? stat.size : undefined
   }
   const open = (digest: Digest): Extent | undefined => openRegular(blobPath(digest), `${place}: blob ${digest}`)
-  const readIndex = (): IndexFile | undefined => {
-    const bytes = readRegularFile(indexPath, MAX_JSON)
-    if (typeof bytes === 'string') throw new ArchimageError('MANIFEST_INVALID', `${place}: index.json ${bytes}`)
-    return bytes && parseIndexFile(bytes, indexPath)
-  }
   const index = (): IndexFile => {
-    const found = readIndex()
+    const found = readIndex(folder)
     if (found !== undefined) return found
     throw noLayout(folder)
   }
@@ -81,21 +75,9 @@ export function layoutTransport(folder: string, place = `layout ${folder}`): Lay
       writeFileAtomic(join(folder, 'oci-layout'), LAYOUT_VERSION)
     ready = true
   }
-  const change = async (how: (file: IndexFile) => IndexFile, signal: AbortSignal | undefined): Promise<void> => {
+  const change = (how: (file: IndexFile) => IndexFile, signal: AbortSignal | undefined): Promise<void> => {
     prepare()
-    const lockPath = join(folder, 'index.lock')
-    const lock = await waitForLock(lockPath, 'exclusive', signal ?? new AbortController().signal)
-    try {
-      const before = readIndex() ?? EMPTY_INDEX
-      const bytes = encodeIndexFile(how(before))
-      if (bytes.length > MAX_JSON)
-        throw new ArchimageError('UNSUPPORTED', `${place}: its index.json would have more than ${MAX_JSON} bytes`)
-      writeFileAtomic(indexPath, bytes)
-    } finally {
-      // who waits for it sees that the file is another one, and takes that
-      removeFile(lockPath)
-      lock.release()
-    }
+    return changeIndex(folder, how, signal)
   }
   const tops = new Tops()
 
@@ -152,6 +134,33 @@ export function layoutTransport(folder: string, place = `layout ${folder}`): Lay
   }
 }
 
+function readIndex(folder: string): IndexFile | undefined {
+  const path = join(folder, 'index.json')
+  const bytes = readRegularFile(path, MAX_JSON)
+  if (typeof bytes === 'string') throw new ArchimageError('MANIFEST_INVALID', `${path} ${bytes}`)
+  return bytes && parseIndexFile(bytes, path)
+}
+
+/** Writes index.json of a layout anew, under its lock and by rename. Throws MANIFEST_INVALID, UNSUPPORTED, CANCELLED. */
+export async function changeIndex(
+  folder: string,
+  how: (file: IndexFile) => IndexFile,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
+  const lockPath = join(folder, 'index.lock')
+  const lock = await waitForLock(lockPath, 'exclusive', signal)
+  try {
+    const bytes = encodeIndexFile(how(readIndex(folder) ?? EMPTY_INDEX))
+    if (bytes.length > MAX_JSON)
+      throw new ArchimageError('UNSUPPORTED', `${folder}: its index.json would have more than ${MAX_JSON} bytes`)
+    writeFileAtomic(join(folder, 'index.json'), bytes)
+  } finally {
+    // who waits for it sees that the file is another one, and takes that
+    removeFile(lockPath)
+    lock.release()
+  }
+}
+
 function without(file: IndexFile, gone: readonly IndexEntry[]): IndexFile {
   return { ...file, entries: file.entries.filter(entry => !gone.includes(entry)) }
 }
@@ -198,7 +207,7 @@ function noLayout(folder: string): ArchimageError {
   if (!stat.isDirectory())
     return new ArchimageError('USAGE', `${folder} is no folder`, { hint: `for an archive: oci-archive:${folder}` })
   // what a killed process began, or an empty folder, which a copy may fill
-  if (stranger(folder) === undefined) return new ArchimageError('NOT_FOUND', `${folder} holds no image`)
+  if (stranger(folder) === undefined) return new ArchimageError('NOT_FOUND', `${folder} is no OCI layout: it is empty`)
   return new ArchimageError('MANIFEST_INVALID', `${folder} is no OCI layout: there is no index.json`, {
     hint: 'an archive has to be named as one: oci-archive:FILE',
   })

@@ -1,9 +1,10 @@
-import { cancelled, isArchimageError } from '../errors/error.ts'
+import { isArchimageError } from '../errors/error.ts'
 import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts'
 import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
 import { sourceOf } from '../store/sources.ts'
 import type { Store } from '../store/store.ts'
 import type { Origin } from '../store/types.ts'
+import { receive } from './receive.ts'
 import type { Transport } from './transport.ts'
 
 /**
@@ -55,17 +56,11 @@ export function storeTransport(
     },
     putBlob: async (descriptor, body, options = {}) => {
       if (store.has(descriptor.digest, descriptor.size)) return 'exists'
-      const { signal, progress } = options
-      const writer = store.create(algorithmOf(descriptor.digest))
-      let done = 0
+      const { digest } = descriptor
+      const writer = store.create(algorithmOf(digest), options.checked === true ? digest : undefined)
       try {
-        for await (const chunk of await body()) {
-          if (signal?.aborted) throw cancelled(signal.reason)
-          writer.write(chunk)
-          done += chunk.length
-          if (done > descriptor.size) break
-          progress?.(done)
-        }
+        // the writer hashes what has not been
+        await receive(descriptor, body, chunk => writer.write(chunk), { ...options, checked: true })
       } catch (error) {
         writer.abort()
         throw error

@@ -398,7 +398,7 @@ describe('in a project', () => {
     const other = (value: string) => refusal([...args, '--build-context', `other=${value}`], { input })
     expect(await other('oci-layout://layout:2')).toMatch(/NOT_FOUND|unchanged|built/)
     expect(await other('oci-layout://empty')).toContain('no OCI layout')
-    expect(await other(`oci-layout://layout@sha256:${'0'.repeat(64)}`)).toContain('has no blob')
+    expect(await other(`oci-layout://layout@sha256:${'0'.repeat(64)}`)).toContain('has no image')
     expect(await other('ftp://x/y')).toContain('no context that archimage can read')
     symlinkSync('/etc/hostname', join(layout, 'blobs/sha256', '1'.repeat(64)))
     expect(await other(`oci-layout://layout@sha256:${'1'.repeat(64)}`)).toContain('DIGEST_MISMATCH')
