@@ -158,6 +158,8 @@ function plainEdits(options: Options, created: string | undefined): ConfigEdits 
     ...(stopSignal === undefined ? {} : { stopSignal }),
     ...(author === undefined ? {} : { author }),
     ...(entrypoint === undefined ? {} : { entrypoint }),
+    // regctl's flag leaves the command alone
+    ...(options['entrypoint'] === undefined && entrypoint !== undefined ? { keepCmd: true } : {}),
     ...(cmd === undefined ? {} : { cmd }),
     ...(ports.clear || ports.add.length + ports.remove.length > 0 ? { ports } : {}),
     ...(volumes.add.length + volumes.remove.length > 0 ? { volumes } : {}),

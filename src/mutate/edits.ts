@@ -10,9 +10,10 @@ export type Change = readonly (readonly [name: string, value: string | null])[]
 export interface ConfigEdits {
   readonly labels?: Change
   readonly env?: Change
-  /** An empty list takes it away. A new entrypoint takes the command away unless that is given too, as docker has it. */
+  /** An empty list takes it away. A new entrypoint takes the command away unless that is given or kept, as docker has it. */
   readonly entrypoint?: readonly string[]
   readonly cmd?: readonly string[]
+  readonly keepCmd?: boolean
   readonly user?: string
   readonly workdir?: string
   readonly stopSignal?: string
@@ -34,7 +35,8 @@ export function editConfig(draft: Draft, edits: ConfigEdits): Draft {
     ...(edits.user === undefined ? {} : { User: edits.user || undefined }),
     ...(edits.ports === undefined ? {} : { ExposedPorts: setOf(run['ExposedPorts'], edits.ports, portName) }),
     ...(edits.env === undefined ? {} : { Env: editEnv(run['Env'], edits.env, windows) }),
-    ...(edits.entrypoint === undefined ? {} : { Entrypoint: words(edits.entrypoint), Cmd: undefined }),
+    ...(edits.entrypoint === undefined ? {} : { Entrypoint: words(edits.entrypoint) }),
+    ...(edits.entrypoint === undefined || edits.keepCmd === true ? {} : { Cmd: undefined }),
     ...(edits.cmd === undefined ? {} : { Cmd: words(edits.cmd) }),
     ...(edits.volumes === undefined ? {} : { Volumes: setOf(run['Volumes'], edits.volumes, path => path) }),
     ...(edits.workdir === undefined ? {} : { WorkingDir: edits.workdir || undefined }),
