@@ -2,7 +2,11 @@ const secrets = new Set<string>()
 
 /** Makes a value known as secret: from now on no error, event or log line shows it. Short ones are left alone. */
 export function secret(value: string): void {
-  if (value.length >= 4) secrets.add(value)
+  if (value.length < 4) return
+  // Also as it stands in URLs, in forms and in JSON: others say back what they were sent.
+  const form = new URLSearchParams({ x: value }).toString().slice(2)
+  const json = JSON.stringify(value).slice(1, -1)
+  for (const shape of [value, form, form.replaceAll('+', '%20'), json]) secrets.add(shape)
 }
 
 /**

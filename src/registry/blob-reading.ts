@@ -190,7 +190,8 @@ class BlobReading {
     const site = this.#sites[this.#site]!
     const { tuning } = site.client
     this.#tries = this.received - this.#since >= PROGRESS ? 1 : this.#tries + 1
-    if (this.#tries >= tuning.attempts) {
+    // An answer that ends in order, too short, is what the server has: one more question is enough.
+    if (this.#tries >= (failure === undefined ? 2 : tuning.attempts)) {
       if (this.#site + 1 < this.#sites.length) {
         this.#site++
         this.#tries = 0
