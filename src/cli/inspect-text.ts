@@ -54,6 +54,21 @@ export function inspectionLines(inspection: Inspection, place: string): string[]
         ),
       ]),
     )
+  if (inspection.referrers !== undefined)
+    lines.push(
+      '',
+      ...table([
+        ['REFERRERS OF', 'DIGEST', 'SIZE', 'WHAT THEY ARE'],
+        ...clean(
+          inspection.referrers.map(one => [
+            one.platform ?? short(one.of),
+            short(one.digest),
+            bytes(one.size),
+            one.artifactType ?? '',
+          ]),
+        ),
+      ]),
+    )
   return lines
 }
 

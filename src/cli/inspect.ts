@@ -6,8 +6,10 @@ import { templateFields } from '../inspect/fields.ts'
 import { changedFiles, type FileChange, rootOfImage } from '../inspect/files.ts'
 import { imageFor, imagesOf, narrow } from '../inspect/narrow.ts'
 import { type ImageNode, readImage } from '../inspect/read.ts'
+import { readReferrers } from '../inspect/referrers.ts'
 import { readStatements } from '../inspect/statements.ts'
 import { buildPlatform, formatPlatform, type Platform, selectPlatform } from '../oci/platform.ts'
+import { stringify } from '../report/json.ts'
 import { terminal } from '../sys/terminal.ts'
 import { parseTemplate } from '../template/parse.ts'
 import { renderTemplate } from '../template/render.ts'
@@ -44,6 +46,7 @@ export async function run(invocation: Invocation): Promise<number> {
     .option('--config', 'print the configuration of the image (of one platform: --platform)')
     .option('-f, --format <template>', "print what a template in Go's syntax says: {{.Digest}}")
     .option('--files', 'of two images also the files that differ')
+    .option('--referrers', 'list signatures and whatever else refers to the image')
     .option('--local', 'look in the store of this machine only')
     .option('--remote', 'look in the registry only')
     .addOption(insecureOption())
@@ -67,7 +70,7 @@ export async function run(invocation: Invocation): Promise<number> {
       terminal(1).write(Buffer.from(bytesOf(one, options)).toString())
     else if (template !== undefined)
       print(renderTemplate(template, await fieldsFor(template, one, options, invocation.signal)))
-    else if (options['json'] === true) print(JSON.stringify(one.inspection, null, 2))
+    else if (options['json'] === true) print(stringify(one.inspection, 2))
     else for (const line of inspectionLines(one.inspection, placeInWords(one.place.location))) print(line)
     return 0
   } finally {
@@ -101,7 +104,10 @@ async function openImage(text: string, options: Options, tools: PlaceTools, sign
   // bytes are those of what was named; --platform then says which of its images
   const bytes = options['raw'] === true || options['config'] === true
   const top = bytes ? whole : narrow(whole, askedPlatforms(options) ?? [], name)
-  return { place, top, inspection: describeImage(top, name, place.location.kind) }
+  const inspection = describeImage(top, name, place.location.kind)
+  if (options['referrers'] !== true) return { place, top, inspection }
+  const referrers = await readReferrers(inspection, place.transport, { signal })
+  return { place, top, inspection: { ...inspection, referrers } }
 }
 
 /** The bytes that --raw and --config are about: JSON is UTF-8, so text gives them exactly. */
@@ -169,7 +175,7 @@ async function showDifference(
       files[platform] = changedFiles(await a, await b)
     }
   const shown = options['files'] === true ? { ...difference, files } : difference
-  if (options['json'] === true) print(JSON.stringify(shown, null, 2))
+  if (options['json'] === true) print(stringify(shown, 2))
   else for (const line of differenceLines(difference, files)) print(line)
   return difference.same ? 0 : 1
 }

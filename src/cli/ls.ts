@@ -3,6 +3,7 @@ import { sanitize } from '../errors/render-text.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import { isIndexType } from '../oci/media-types.ts'
 import { formatPlatform } from '../oci/platform.ts'
+import { stringify } from '../report/json.ts'
 import { globPattern, isChosen, type TagChoice } from '../transports/copy-places.ts'
 import { formatLocation, type Location } from '../transports/location.ts'
 import { openTransport } from '../transports/open.ts'
@@ -78,12 +79,12 @@ async function listTags(text: string, options: Options, tools: PlaceTools, signa
     const name = labelOf(location)
     const called = (tag: string): string => (options['fullRef'] === true ? `${name}:${tag}` : tag)
     if (options['digests'] !== true) {
-      if (options['json'] === true) print(JSON.stringify({ repository: name, tags }, null, 2))
+      if (options['json'] === true) print(stringify({ repository: name, tags }, 2))
       else for (const tag of tags) print(sanitize(called(tag)))
       return
     }
     const found = await heads(transport, tags, signal)
-    if (options['json'] === true) print(JSON.stringify({ repository: name, tags: found }, null, 2))
+    if (options['json'] === true) print(stringify({ repository: name, tags: found }, 2))
     else
       for (const line of table([
         ['TAG', 'DIGEST', 'KIND'],

@@ -1,8 +1,10 @@
 import { ArchimageError } from '../errors/error.ts'
 import { readImage } from '../inspect/read.ts'
 import { type Base, type Mutated, type Mutation, mutate, mutatedSource } from '../mutate/mutate.ts'
-import { isDigest } from '../oci/digest.ts'
+import { type Digest, isDigest } from '../oci/digest.ts'
+import type { Platform } from '../oci/platform.ts'
 import { formatReference, isTag, parseReference, type Reference } from '../oci/reference.ts'
+import { stringify } from '../report/json.ts'
 import { copy } from '../transports/copy.ts'
 import { Places } from '../transports/copy-places.ts'
 import type { CopyImage, Place } from '../transports/copy-request.ts'
@@ -58,13 +60,20 @@ export async function run(invocation: Invocation): Promise<number> {
     const work = { store: tools.store(), transport: source.place.transport, signal }
     const mutated = await mutate(top, name, { ...mutation, ...bases }, work)
     tell(mutated, placeInWords(location), options)
+    const written: Written[] = []
     if (options['dryRun'] !== true) {
       const from = mutatedSource(source.place.transport, mutated, work)
-      for (const target of targets) await deliver(mutated, from, source.place, target, places, signal)
+      for (const target of targets) {
+        // what holds one platform only gets the one that was edited
+        const only = SINGLE.includes(target.location.kind) ? mutation.platforms : undefined
+        const digest = await deliver(mutated, from, source.place, target, places, only, signal)
+        written.push({ place: labelOf(target), tags: target.tags, digest })
+      }
       await places.commit(true, signal)
     }
-    if (options['json'] === true) print(JSON.stringify(report(mutated, targets, options), null, 2))
-    else for (const target of targets) print(`${labelOf(target)}@${mutated.top.digest}`)
+    if (options['json'] === true) print(stringify(report(mutated, written), 2))
+    else if (options['dryRun'] === true) print(mutated.top.digest)
+    else for (const { place, digest } of written) print(`${place}@${digest}`)
     return 0
   } finally {
     await places.close()
@@ -77,6 +86,14 @@ interface Target {
   /** None: by digest. */
   readonly tags: readonly string[]
 }
+
+interface Written {
+  readonly place: string
+  readonly tags: readonly string[]
+  readonly digest: Digest
+}
+
+const SINGLE: readonly Location['kind'][] = ['docker-archive', 'docker', 'podman']
 
 /** Where the result goes; one target for each repository, file or folder. */
 function targetsOf(source: Location, options: Options): Target[] {
@@ -139,8 +156,9 @@ async function deliver(
   source: Place,
   { location, tags }: Target,
   places: Places,
+  platforms: readonly Platform[] | undefined,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Digest> {
   const target = await places.open(location, 'write')
   const fresh = new Set([...mutated.blobs.map(({ descriptor }) => descriptor.digest), ...mutated.made])
   for (const manifest of mutated.manifests) {
@@ -154,11 +172,12 @@ async function deliver(
     name: mutated.top.digest,
     target,
     tags,
-    options: {},
+    options: platforms === undefined ? {} : { platforms },
   }
   const { images } = await copy([image], { signal, emit: () => {} })
-  const failed = images.find(({ error }) => error !== undefined)
-  if (failed?.error !== undefined) throw failed.error
+  const [outcome] = images
+  if (outcome?.error !== undefined) throw outcome.error
+  return outcome?.digest ?? mutated.top.digest
 }
 
 /** Bases are read when an image is put on them, each once. */
@@ -218,14 +237,8 @@ function tell({ images, dropped }: Mutated, place: string, options: Options): vo
     say(`${dropped.length} attestations of images that changed are left out; --attestations keep keeps them`)
 }
 
-function report({ top, images, dropped }: Mutated, targets: readonly Target[], options: Options) {
-  return {
-    digest: top.digest,
-    mediaType: top.mediaType,
-    images,
-    droppedAttestations: dropped,
-    written: options['dryRun'] === true ? [] : targets.map(target => ({ place: labelOf(target), tags: target.tags })),
-  }
+function report({ top, images, dropped }: Mutated, written: readonly Written[]) {
+  return { digest: top.digest, mediaType: top.mediaType, images, droppedAttestations: dropped, written }
 }
 
 function labelOf({ location }: Target): string {

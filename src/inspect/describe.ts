@@ -4,6 +4,7 @@ import type { Descriptor, ImageManifest } from '../oci/manifest.ts'
 import { isAttestation } from '../oci/manifest.ts'
 import { formatPlatform, type Platform, samePlatform } from '../oci/platform.ts'
 import { type ImageNode, nodesOf } from './read.ts'
+import type { InspectedReferrer } from './referrers.ts'
 
 type Annotations = Readonly<Record<string, string>>
 
@@ -25,6 +26,8 @@ export interface Inspection {
   readonly attestations: readonly InspectedAttestation[]
   /** Neither images nor attestations, and what is not there. */
   readonly others: readonly InspectedOther[]
+  /** Where they were asked for. */
+  readonly referrers?: readonly InspectedReferrer[]
 }
 
 export interface InspectedImage {

@@ -4,11 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isArchimageError } from '../errors/error.ts'
 import { sha256 } from '../oci/digest.ts'
-import { type Descriptor, describe as descriptorOf, encodeImageManifest, encodeIndex } from '../oci/manifest.ts'
+import {
+  type Descriptor,
+  describe as descriptorOf,
+  encodeImageManifest,
+  encodeIndex,
+  type Manifest,
+  parseManifest,
+} from '../oci/manifest.ts'
 import { OCI } from '../oci/media-types.ts'
 import { openStore, type Store } from '../store/store.ts'
+import { layoutTransport } from '../transports/layout.ts'
 import { storeTransport } from '../transports/store.ts'
-import { imageOf, indexOf, layerOf, putAll } from '../transports/testing/images.ts'
+import { bodyOf, imageOf, indexOf, layerOf, putAll } from '../transports/testing/images.ts'
 import type { Transport } from '../transports/transport.ts'
 import { describeImage } from './describe.ts'
 import { differenceOf } from './difference.ts'
@@ -16,6 +24,7 @@ import { templateFields } from './fields.ts'
 import { changedFiles, rootOfImage } from './files.ts'
 import { imageFor, narrow } from './narrow.ts'
 import { readImage } from './read.ts'
+import { readReferrers } from './referrers.ts'
 import { readStatements } from './statements.ts'
 
 const AMD64 = { os: 'linux', architecture: 'amd64' }
@@ -125,6 +134,30 @@ describe('what inspect says', () => {
       /app is not there for linux\/riscv64/,
     )
   })
+})
+
+test('referrers of an image and of its platforms', async () => {
+  const layout = layoutTransport(join(home, 'layout'))
+  const image = indexOf('signed', [AMD64])
+  await putAll(layout, image, 'signed')
+  const [index, child] = image.manifests
+  const sign = async (subject: Manifest, artifactType: string) => {
+    const config = { ...putJson({}), mediaType: OCI.empty }
+    await layout.putBlob(config, bodyOf(Buffer.from('{}')))
+    const { raw } = encodeImageManifest({ docker: false, artifactType, config, layers: [] })
+    const signed = { ...JSON.parse(Buffer.from(raw).toString()), subject: descriptorOf(subject) }
+    await layout.putManifest(parseManifest(Buffer.from(JSON.stringify(signed))))
+  }
+  await sign(index!, 'a/signature')
+  await sign(child!, 'an/sbom')
+  await layout.commit({})
+  const found = describeImage((await readImage(layout, 'signed'))!, 'signed', 'oci')
+  expect(await readReferrers(found, layout)).toMatchObject([
+    { of: index!.digest, artifactType: 'a/signature' },
+    { of: child!.digest, artifactType: 'an/sbom', platform: 'linux/amd64' },
+  ])
+  const { referrers: _, ...without } = app
+  expect(await failure(readReferrers(found, without))).toMatchObject({ code: 'UNSUPPORTED' })
 })
 
 describe('hostile places', () => {

@@ -402,6 +402,21 @@ describe('another base', () => {
     })
   })
 
+  test("layers of an OCI base under an image of Docker's kind", async () => {
+    const { config, layers } = (await topOf('on-base')).manifest as ImageManifest
+    const docker = encodeImageManifest({
+      docker: true,
+      config: { ...config, mediaType: DOCKER.config },
+      layers: layers.map(layer => ({ ...layer, mediaType: DOCKER.layer })),
+    })
+    await app.putManifest(docker, 'docker-on-base')
+    const bases = async () => ({ old: await base('old-base'), new: await base('new-base') })
+    const found = (await read(await topOf('docker-on-base'), { bases })).manifest as ImageManifest
+    expect(found.mediaType).toBe(DOCKER.manifest)
+    expect(found.layers.map(({ mediaType }) => mediaType)).toEqual([DOCKER.layer, DOCKER.layer, DOCKER.layer])
+    expect(found.annotations).toEqual({})
+  })
+
   test('a base without the platform', async () => {
     await putAll(app, indexOf('base', [ARM64]), 'arm-base')
     await put('amd', [one])

@@ -1,5 +1,6 @@
 import { ArchimageError } from '../errors/error.ts'
-import type { Draft } from './draft.ts'
+import { compressionOf, convertType } from '../oci/media-types.ts'
+import type { Draft, DraftLayer } from './draft.ts'
 import { withFields } from './edits.ts'
 import { historyOf, stepsOfLayers } from './history.ts'
 
@@ -33,7 +34,7 @@ export function rebase(draft: Draft, bases: Bases, name: string): Draft {
   const cut = Math.min(fromBase, stepsOfLayers(own, old.layers.length))
   return {
     ...draft,
-    layers: [...base.layers, ...above],
+    layers: [...base.layers.map(layer => asIn(draft, layer)), ...above],
     config: withFields(draft.config, {
       ...(base.config['history'] === undefined && draft.config['history'] === undefined
         ? {}
@@ -43,4 +44,14 @@ export function rebase(draft: Draft, bases: Bases, name: string): Draft {
         : { 'os.version': base.config['os.version'] }),
     }),
   }
+}
+
+/** A layer of a base in the other family of media types: the bytes are the same. */
+function asIn({ docker }: Draft, layer: DraftLayer): DraftLayer {
+  const { descriptor } = layer
+  if (docker && compressionOf(descriptor.mediaType) === 'zstd')
+    throw new ArchimageError('UNSUPPORTED', `layer ${descriptor.digest} is zstd, and Docker's format has gzip only`, {
+      hint: 'archimage copy --format oci makes an OCI image of it first',
+    })
+  return { ...layer, descriptor: { ...descriptor, mediaType: convertType(descriptor.mediaType, docker) } }
 }

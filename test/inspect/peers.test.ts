@@ -101,6 +101,13 @@ describe('two images', () => {
   })
 })
 
+requirePeers('docker-registry')('what an image says does not reach the terminal raw', async () => {
+  const evil = '\x1b]0;owned\x07\x1b[31m\u202eabc\x9b31m'
+  await push(host, 'evil:1', [image('amd64', 'x', { Labels: { [evil]: evil }, User: evil, Env: [evil], Cmd: [evil] })])
+  for (const args of [[`${host}/evil:1`], [`${host}/evil:1`, `${host}/team/app:1`], ['--json', `${host}/evil:1`]])
+    expect((await sandbox.run(['inspect', ...args])).stdout).not.toMatch(/[\x00-\x08\x0e-\x1f\x7f-\x9f]/)
+})
+
 test('what is wrong is said', async () => {
   const cases: readonly (readonly [readonly string[], number, string])[] = [
     [['inspect'], 2, 'needs an image'],
