@@ -234,7 +234,7 @@ function tell({ images, dropped }: Mutated, place: string, options: Options): vo
   for (const { platform, before, after } of images)
     say(before === after ? `${platform}  unchanged` : `${platform}  ${before} → ${after}`)
   if (dropped.length > 0)
-    say(`${dropped.length} attestations of images that changed are left out; --attestations keep keeps them`)
+    say(`attestations of images that changed are left out (${dropped.length}); --attestations keep keeps them`)
 }
 
 function report({ top, images, dropped }: Mutated, written: readonly Written[]) {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { dir, file } from '../fidelity/bases.ts'
 import { type BaseImage, push } from '../fidelity/push.ts'
+import { startBuildKit } from '../peers/buildkit.ts'
 import { peerOrThrow } from '../peers/locate.ts'
 import { must } from '../peers/process.ts'
 import { type Registry, startRegistry } from '../peers/registry.ts'
@@ -99,6 +100,32 @@ describe('two images', () => {
     const narrow = await sandbox.run(['inspect', '--platform', 'arm64', '--json', one, two])
     expect(JSON.parse(narrow.stdout).changed).toEqual([])
   })
+})
+
+requirePeers(
+  'docker-registry',
+  'buildx',
+  'buildkitd',
+  'buildctl',
+  'runc',
+  'root',
+)("BuildKit's attestations are called so, and go with the image that changes", async () => {
+  await using buildkit = await startBuildKit({ registries: [host] })
+  const context = sandbox.project('attested', { Dockerfile: 'FROM scratch\nCOPY Dockerfile /x\n' })
+  const ref = `${host}/attested:1`
+  const platforms = ['--platform', 'linux/amd64,linux/arm64']
+  await buildkit.buildx(['build', '-q', ...platforms, '--provenance=mode=max', '-t', ref, '--push', context])
+  const found = JSON.parse(await inspect('--json', ref))
+  expect(found.images.map((one: { platform: string }) => one.platform)).toEqual(['linux/amd64', 'linux/arm64'])
+  expect(found.attestations.map((one: { platform: string }) => one.platform)).toEqual(['linux/amd64', 'linux/arm64'])
+  expect(await inspect(ref)).toMatch(/linux\/arm64 +[0-9a-f]{12} .*provenance \(SLSA v[01.]+\)/)
+  const template = '{{range $p, $v := .Provenance}}{{$p}} {{len $v.SLSA}};{{end}}'
+  const theirs = await buildkit.buildx(['imagetools', 'inspect', '--format', template, ref])
+  expect((await inspect('--format', template, ref)).trimEnd()).toBe(theirs.trimEnd())
+  const one = await sandbox.must(['mutate', ref, '--platform', 'arm64', '-l', 'a=b', '-t', `${host}/attested:2`])
+  expect(one.stderr).toContain('attestations of images that changed are left out (1)')
+  const after = JSON.parse(await inspect('--json', `${host}/attested:2`))
+  expect(after.attestations).toEqual(found.attestations.slice(0, 1))
 })
 
 requirePeers('docker-registry')('what an image says does not reach the terminal raw', async () => {
