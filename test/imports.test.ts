@@ -36,6 +36,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['plan', 'engines', 'transports', 'manifests', 'verify', 'attest', 'registry', 'store', 'oci'],
     ...['project', 'context', 'remote', 'dockerfile', 'lint', 'sys'],
   ],
+  sync: ['oci', 'project', 'registry', 'transports'],
   bundle: ['oci', 'store', 'registry', 'transports'],
   outputs: ['oci', 'tar', 'layer', 'store', 'transports', 'sys'],
   template: [],

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { type ArchimageError, gravest, isArchimageError, systemError } from '../errors/error.ts'
 import { renderError } from '../errors/render.ts'
 import { styleFor } from '../errors/render-style.ts'
+import type { RegistryOptions } from '../registry/registry.ts'
 import { count, formatBytes } from '../report/format.ts'
 import { terminal } from '../sys/terminal.ts'
 import { type CopyOutcome, type CopyResult, copy, labelOf } from '../transports/copy.ts'
@@ -29,7 +30,12 @@ export async function runCopies(
   invocation: Invocation,
   options: Options,
   hosts: Readonly<Record<Side, readonly string[]>>,
-  find: (sides: Sides, fail: (source: string, error: ArchimageError) => void) => Promise<readonly CopyImage[]>,
+  find: (
+    sides: Sides,
+    fail: (source: string, error: ArchimageError) => void,
+    warn: (message: string) => void,
+  ) => Promise<readonly CopyImage[]>,
+  more: Pick<RegistryOptions, 'hosts' | 'credentials'> = {},
 ): Promise<number> {
   process.chdir(workingDirectory(invocation, options))
   const { signal } = invocation
@@ -46,9 +52,9 @@ export async function runCopies(
   })
   const warn = (message: string): void => report.emit({ type: 'warning', message })
   const lost: Lost[] = []
-  const sides = await openSides(options, hosts, { warn, signal })
+  const sides = await openSides(options, hosts, { ...more, warn, signal })
   try {
-    const images = await find(sides, (source, error) => lost.push({ source, error }))
+    const images = await find(sides, (source, error) => lost.push({ source, error }), warn)
     const jobs = options['jobs'] ?? options['concurrency']
     const tools: CopyTools = { signal, emit: report.emit, ...(jobs === undefined ? {} : { jobs: Number(jobs) }) }
     if (dry) return await showPlan(images, lost, options, tools)

@@ -16,6 +16,8 @@ export const look: Look = path => {
 export interface Sides {
   readonly source: Places
   readonly target: Places
+  /** The client of the source. */
+  registry(): Registry
   close(): Promise<void>
 }
 
@@ -26,36 +28,45 @@ export interface Sides {
 export async function openSides(
   options: Options,
   hosts: Readonly<Record<Side, readonly string[]>>,
-  more: Pick<RegistryOptions, 'warn' | 'signal'>,
+  more: Pick<RegistryOptions, 'warn' | 'signal' | 'hosts' | 'credentials'>,
 ): Promise<Sides> {
   let store: Store | undefined
   const apart = Object.keys(options).some(
     name => /^(?:src|dest)[A-Z]/.test(name) && options[name] !== undefined && !/^destCompress/.test(name),
   )
-  const settings = async (side: Side | undefined, registries: readonly string[]): Promise<RegistryOptions> => ({
-    ...(await registryOptions(options, registries, side)),
-    ...(side !== undefined && options[`${side}Insecure`] === true ? { tlsVerify: false } : {}),
-    ...more,
-  })
-  const places = (of: RegistryOptions): Places => {
+  const settings = async (side: Side | undefined, registries: readonly string[]): Promise<RegistryOptions> => {
+    const flags = await registryOptions(options, registries, side)
+    const named = Object.keys({ ...more.hosts, ...flags.hosts })
+    return {
+      ...flags,
+      ...(side !== undefined && options[`${side}Insecure`] === true ? { tlsVerify: false } : {}),
+      ...more,
+      hosts: Object.fromEntries(named.map(name => [name, { ...more.hosts?.[name], ...flags.hosts?.[name] }])),
+    }
+  }
+  const open = (of: RegistryOptions): (() => Registry) => {
     let registry: Registry | undefined
-    return new Places({
+    return () => {
+      registry ??= openRegistry(of)
+      return registry
+    }
+  }
+  const places = (registry: () => Registry): Places =>
+    new Places({
       ...(more.signal === undefined ? {} : { signal: more.signal }),
-      registry: () => {
-        registry ??= openRegistry(of)
-        return registry
-      },
+      registry,
       store: () => {
         store ??= openStore({ ...(more.warn === undefined ? {} : { warn: more.warn }) })
         return store
       },
     })
-  }
-  const source = places(await settings(apart ? 'src' : undefined, apart ? hosts.src : [...hosts.src, ...hosts.dest]))
-  const target = apart ? places(await settings('dest', hosts.dest)) : source
+  const registry = open(await settings(apart ? 'src' : undefined, apart ? hosts.src : [...hosts.src, ...hosts.dest]))
+  const source = places(registry)
+  const target = apart ? places(open(await settings('dest', hosts.dest))) : source
   return {
     source,
     target,
+    registry,
     async close() {
       await source.close()
       await target.close()

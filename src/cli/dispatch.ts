@@ -60,6 +60,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: 'copy images between registries, the store, layouts, archives, docker, podman',
     load: () => import('./copy.ts'),
   },
+  sync: {
+    group: 'images',
+    about: "keep images in step as a file of skopeo's or regsync's says",
+    load: () => import('./sync.ts'),
+  },
   serve: { group: 'images', about: 'run a registry over a folder', load: () => import('./serve.ts') },
   cache: {
     group: 'machine',

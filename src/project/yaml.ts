@@ -1,4 +1,5 @@
 import type { LineCounter, Node } from 'yaml'
+import type { ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, type Place } from '../errors/error.ts'
 
 const MAX_BYTES = 512 * 1024
@@ -12,13 +13,21 @@ export interface YamlFile {
   place(path: readonly PropertyKey[], onKey?: boolean): Place
 }
 
+export interface YamlOptions {
+  /** What a wrong file is called; PROJECT_INVALID. */
+  readonly code?: ErrorCode
+  /** Merge keys are read: `<<: *defaults`. */
+  readonly merge?: boolean
+}
+
 /**
  * Reads one YAML document in which every scalar is a string as it is written (`1.10` stays `1.10`). Limits size, depth
- * and what aliases expand to; refuses merge keys and tags. Throws PROJECT_INVALID with the place.
+ * and what aliases expand to; refuses merge keys (without `merge`) and tags.
+ * Throws PROJECT_INVALID, or `code`, with the place.
  */
-export async function readYaml(bytes: Uint8Array, file: string): Promise<YamlFile> {
+export async function readYaml(bytes: Uint8Array, file: string, options: YamlOptions = {}): Promise<YamlFile> {
   const fail = (why: string, place: Place = { file }, hint?: string): never => {
-    throw new ArchimageError('PROJECT_INVALID', why, { place, ...(hint === undefined ? {} : { hint }) })
+    throw new ArchimageError(options.code ?? 'PROJECT_INVALID', why, { place, ...(hint === undefined ? {} : { hint }) })
   }
   if (bytes.byteLength > MAX_BYTES) return fail(`the file has ${bytes.byteLength} bytes; at most ${MAX_BYTES} are read`)
   let text: string
@@ -68,14 +77,22 @@ export async function readYaml(bytes: Uint8Array, file: string): Promise<YamlFil
     }
     if (yaml.isMap(node)) {
       const out: Record<string, unknown> = Object.create(null)
+      const under: Record<string, unknown> = Object.create(null)
       for (const pair of node.items) {
         const name = pair.key
         if (!yaml.isScalar(name) || typeof name.value !== 'string')
           return fail('a key must be a word', at(start(name as Node)))
+        if (name.value === '<<' && options.merge === true) {
+          const merged = walk(pair.value as Node | null, [...path, '<<'], depth + 1, start(name))
+          for (const one of [merged].flat())
+            if (typeof one === 'object' && one !== null) Object.assign(under, { ...one, ...under })
+          continue
+        }
         if (name.value === '<<')
           return fail('merge keys ("<<") are not read', at(start(name)), 'write the keys out where they are needed')
         out[name.value] = walk(pair.value as Node | null, [...path, name.value], depth + 1, start(name))
       }
+      for (const [name, value] of Object.entries(under)) if (!(name in out)) out[name] = value
       return out
     }
     if (yaml.isSeq(node)) return node.items.map((item, i) => walk(item as Node | null, [...path, i], depth + 1))
