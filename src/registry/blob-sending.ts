@@ -9,6 +9,8 @@ export interface WriteOptions {
   readonly signal?: AbortSignal
   readonly progress?: (bytes: number) => void
   readonly from?: readonly string[]
+  /** As in `PutBlobOptions` of transports. */
+  readonly tail?: (start: number) => ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>
 }
 
 /** Parts larger than this are not held in memory. */

@@ -155,8 +155,10 @@ async function upload(
   const { digest, size } = descriptor
   const { signal } = options
   const small = size <= SMALL ? await collect(await source(), descriptor) : undefined
+  const from = async (start: number) =>
+    start > 0 && options.tail !== undefined ? options.tail(start) : skip(await source(), start)
   const body = async (start: number): Promise<RequestBody> =>
-    small?.subarray(start) ?? { stream: skip(await source(), start), size: size - start }
+    small?.subarray(start) ?? { stream: await from(start), size: size - start }
   let session = started
   let way = host.upload
   const moved = (after: Session) => {

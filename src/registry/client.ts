@@ -19,6 +19,7 @@ import {
 } from './failures.ts'
 import { Host } from './host.ts'
 import { isLinkLocal, isLoopback, proxyFor } from './proxy.ts'
+import { type Trace, traceLine } from './trace.ts'
 
 export interface RegistryRequest {
   readonly host: Host
@@ -63,6 +64,7 @@ export interface ClientOptions {
   readonly offline: boolean
   readonly signal: AbortSignal | undefined
   readonly warn: (message: string) => void
+  readonly trace?: Trace | undefined
   readonly tuning: Tuning
 }
 
@@ -319,11 +321,15 @@ export class Client {
     const body = await request.body?.()
     const { method, progress, doing } = request
     const proxy = proxyFor(url, this.#options.env)
-    const answer = await exchange(
-      target,
-      { method, url, headers, body, proxy, progress, signal, what: doing.what },
-      this.tuning,
-    )
+    const { trace } = this.#options
+    const begun = trace === undefined ? 0 : performance.now()
+    const tell = (outcome: unknown) => trace?.(traceLine(method, url, outcome, performance.now() - begun))
+    const sending = { method, url, headers, body, proxy, progress, signal, what: doing.what }
+    const answer = await exchange(target, sending, this.tuning).catch(error => {
+      tell(error instanceof Unreached ? error.cause : error)
+      throw error
+    })
+    tell(answer.status)
     const warning = /^299 \S+ "((?:[^"\\]|\\.){1,500})"/.exec(answer.headers.get('warning') ?? '')?.[1]
     if (warning !== undefined)
       this.#warn(`registry ${target.registry} says: ${redact(warning.replace(/\p{Cc}/gu, ' '))}`)

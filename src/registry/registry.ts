@@ -5,6 +5,7 @@ import { type Environment, loadRegistryConfig, type RegistryConfig } from './con
 import { type Credential, type Credentials, fileCredentials } from './credentials.ts'
 import { Repository } from './repository.ts'
 import type { Site } from './site.ts'
+import type { Trace } from './trace.ts'
 
 /** What flags say about one registry. */
 export interface HostOptions extends TlsOptions {
@@ -28,6 +29,8 @@ export interface RegistryOptions extends TlsOptions {
   readonly offline?: boolean
   /** What people should see once: a registry's Warning headers, long pauses. */
   readonly warn?: (message: string) => void
+  /** A line for each exchange with a host, without headers and secrets; by default to stderr where `ARCHIMAGE_TRACE` is set. */
+  readonly trace?: Trace
   readonly env?: Environment
   readonly tuning?: Partial<Tuning>
 }
@@ -62,6 +65,7 @@ export function openRegistry(options: RegistryOptions = {}): Registry {
     offline: options.offline ?? false,
     signal: options.signal,
     warn: options.warn ?? (() => {}),
+    trace: options.trace ?? (env['ARCHIMAGE_TRACE'] ? line => void process.stderr.write(`${line}\n`) : undefined),
     tuning: { ...TUNING, ...options.tuning },
   })
   const repositories = new Map<string, Repository>()

@@ -42,6 +42,23 @@ test('a PUT that was cut goes on with PATCH where the registry has got to', asyn
   expect(sent()).toBeLessThan(blob.size + SLACK)
 })
 
+test('what a tail gives is not read from the start again', async () => {
+  Object.assign(server.faults, { cutUpload: { afterBytes: 12 * MIB, times: 1 } })
+  const starts: number[] = []
+  const tail = (start: number) => {
+    starts.push(start)
+    return new Blob([BYTES.subarray(start)]).stream()
+  }
+  let bodies = 0
+  const counted = () => {
+    bodies++
+    return body()
+  }
+  const repository = quickRegistry().repository(`${server.address}/app`)
+  await repository.putBlob(blob, counted, { tail })
+  expect([starts, bodies]).toEqual([[12 * MIB], 1])
+})
+
 test('again and again, as long as something goes over', async () => {
   await push({ cutUpload: { afterBytes: 2 * MIB } })
   expect(steps().filter(step => step === 'POST').length).toBe(1)

@@ -207,6 +207,9 @@ class Session {
           {
             signal,
             checked: true,
+            ...(made === undefined && {
+              tail: (start: number) => onSide(source.transport, 'source').blob(blob, { signal, start }),
+            }),
             progress: bytes => {
               moved = true
               report(bytes, false)

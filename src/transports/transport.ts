@@ -15,6 +15,8 @@ export interface PutBlobOptions extends TransferOptions {
   readonly from?: readonly string[]
   /** The body is what another transport's `blob` gives, from its first byte: digest and size are checked there, and not again. */
   readonly checked?: boolean
+  /** The same bytes from an offset on, for an upload that was cut and goes on. Without it the body is made anew, and read past. */
+  readonly tail?: (start: number) => ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>
 }
 
 /**

@@ -55,7 +55,7 @@ function secrets(): string[] {
 }
 
 async function archimage(args: readonly string[], options: { cwd?: string; input?: string } = {}): Promise<number> {
-  const { code, stdout, stderr } = await sandbox.run([...args], options)
+  const { code, stdout, stderr } = await sandbox.run([...args], { ...options, env: { ARCHIMAGE_TRACE: '1' } })
   output.push(`$ ${args[0]}\n${stdout}${stderr}`)
   return code
 }
