@@ -100,7 +100,7 @@ async function openImage(text: string, options: Options, tools: PlaceTools, sign
   const place = await openSource(text, whereOption(options), tools)
   const name = formatLocation(place.location)
   const whole = await readImage(place.transport, place.name, { signal })
-  if (whole === undefined) throw notThere(place.location, tools)
+  if (whole === undefined) throw await notThere(place.location, tools)
   // bytes are those of what was named; --platform then says which of its images
   const bytes = options['raw'] === true || options['config'] === true
   const top = bytes ? whole : narrow(whole, askedPlatforms(options) ?? [], name)

@@ -53,7 +53,7 @@ export async function run(invocation: Invocation): Promise<number> {
     const location = findLocation(text, where, tools)
     const source = await places.image(location)
     const top = await readImage(source.place.transport, source.name, { signal })
-    if (top === undefined) throw notThere(location, tools)
+    if (top === undefined) throw await notThere(location, tools)
     const targets = targetsOf(location, options)
     const name = formatLocation(location)
     const bases = baseReader(options, where, tools, places, signal)
@@ -200,7 +200,7 @@ function baseReader(
     const location = findLocation(text, where, tools)
     const { place, name } = await places.image(location)
     const top = await readImage(place.transport, name, { signal })
-    if (top === undefined) throw notThere(location, tools)
+    if (top === undefined) throw await notThere(location, tools)
     return {
       name: 'reference' in location ? formatReference(location.reference) : text,
       top,

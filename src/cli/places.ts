@@ -6,7 +6,7 @@ import type { Registry } from '../registry/registry.ts'
 import { openRegistry } from '../registry/registry.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { formatLocation, type Location, parseLocation } from '../transports/location.ts'
-import { type OpenPlace, openLocation } from '../transports/open.ts'
+import { type OpenPlace, openLocation, openTransport } from '../transports/open.ts'
 import { say } from './command.ts'
 import { look } from './copy-sides.ts'
 import { registryOptions } from './registry-flags.ts'
@@ -144,21 +144,40 @@ export async function openSource(
   return place as OpenPlace & { readonly name: string }
 }
 
-/** What to say when a place has no such image. */
-export function notThere(location: Location, tools: PlaceTools): ArchimageError {
+/** What to say when a place has no such image; where it lists its tags, with the one that was meant. */
+export async function notThere(location: Location, tools: PlaceTools): Promise<ArchimageError> {
   const what = formatLocation(location)
-  if (location.kind !== 'store')
-    return new ArchimageError('NOT_FOUND', `${what} does not exist`, { hint: 'check its name and its tag' })
-  const names = tools
-    .store()
-    .list()
-    .map(image => image.familiar)
-  const meant = suggest(familiarReference(location.reference), names)
-  return new ArchimageError(
-    'NOT_FOUND',
-    `there is no image "${familiarReference(location.reference)}" in the store of this machine`,
-    { hint: meant === undefined ? 'archimage ls lists what is there' : `did you mean "${meant}"?` },
-  )
+  if (location.kind === 'store') {
+    const familiar = familiarReference(location.reference)
+    const meant = suggest(
+      familiar,
+      tools
+        .store()
+        .list()
+        .map(image => image.familiar),
+    )
+    return new ArchimageError('NOT_FOUND', `there is no image "${familiar}" in the store of this machine`, {
+      hint: meant === undefined ? 'archimage ls lists what is there' : `did you mean "${meant}"?`,
+    })
+  }
+  const tag = 'reference' in location ? location.reference.tag : location.name
+  const meant = tag === undefined ? undefined : suggest(tag, await tagsAt(location, tools))
+  return new ArchimageError('NOT_FOUND', `${what} does not exist`, {
+    hint: meant === undefined ? 'check its name and its tag' : `did you mean the tag "${meant}"?`,
+  })
+}
+
+const FEW = 1000
+
+async function tagsAt(location: Location, tools: PlaceTools): Promise<string[]> {
+  const tags: string[] = []
+  try {
+    const transport = await openTransport(location, tools, 'read')
+    for await (const tag of transport.tags?.() ?? []) if (tags.push(tag) >= FEW) break
+  } catch {
+    // a hint is not worth a second error
+  }
+  return tags
 }
 
 /** In words, for people: "in the store of this machine". */

@@ -59,7 +59,7 @@ export async function removeRemote(location: Location, tools: PlaceTools, signal
   try {
     const remove = tag === undefined ? transport.deleteManifest : transport.deleteTag
     if (remove === undefined) throw new ArchimageError('UNSUPPORTED', `${what}: nothing can be removed there`)
-    if (!(await remove.call(transport, (tag ?? digest)!, { signal }))) throw notThere(location, tools)
+    if (!(await remove.call(transport, (tag ?? digest)!, { signal }))) throw await notThere(location, tools)
   } finally {
     await transport.close?.()
   }

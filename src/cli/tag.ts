@@ -75,7 +75,7 @@ async function tagThere(
   const place = await openLocation(location, tools)
   try {
     const manifest = await place.transport.manifest(place.name!, { signal })
-    if (manifest === undefined) throw notThere(location, tools)
+    if (manifest === undefined) throw await notThere(location, tools)
     for (const tag of tags) await place.transport.putManifest(manifest, tag, { signal })
     await place.transport.commit?.({ signal })
     for (const tag of tags) print(`${labelOf(location)}:${tag}@${manifest.digest}`)

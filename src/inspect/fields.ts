@@ -1,5 +1,5 @@
 import { formatPlatform } from '../oci/platform.ts'
-import type { Reference } from '../oci/reference.ts'
+import { familiarReference, type Reference } from '../oci/reference.ts'
 import type { Inspection } from './describe.ts'
 import { platformOf } from './describe.ts'
 import { imagesOf } from './narrow.ts'
@@ -15,7 +15,7 @@ export interface Asked {
 
 /**
  * What templates of --format see: the names of `skopeo inspect` (Digest, Labels, Layers, Env …), of `docker buildx imagetools
- * inspect` (Manifest, Image), and those of our own JSON (Images, Platforms, Attestations, Size). `chosen` is the image that
+ * inspect` (Manifest, Image), of `docker inspect` (Id, RepoDigests, RootFS), and those of our own JSON (Images, Platforms, Attestations, Size). `chosen` is the image that
  * skopeo's words speak of.
  */
 export function templateFields(
@@ -35,6 +35,8 @@ export function templateFields(
     Reference: inspection.name,
     Place: inspection.place,
     Digest: inspection.digest,
+    Id: manifest?.config.digest ?? '',
+    RepoDigests: reference === undefined ? [] : [`${familiar(reference)}@${inspection.digest}`],
     MediaType: inspection.mediaType,
     Size: inspection.size,
     Annotations: inspection.annotations,
@@ -61,7 +63,7 @@ export function templateFields(
     Env: config?.config?.Env ?? [],
     Config: config?.config ?? {},
     History: config?.history ?? [],
-    RootFS: config?.rootfs ?? {},
+    RootFS: { Type: 'layers', Layers: config?.rootfs.diff_ids ?? [], ...config?.rootfs },
     Layers: manifest?.layers.map(layer => layer.digest) ?? [],
     LayersData:
       manifest?.layers.map(({ mediaType, digest, size, annotations }) => ({
@@ -71,6 +73,10 @@ export function templateFields(
         Annotations: annotations ?? null,
       })) ?? [],
   }
+}
+
+function familiar({ registry, repository }: Reference): string {
+  return familiarReference({ registry, repository })
 }
 
 /** buildx: of one platform the thing itself, of several by platform. */

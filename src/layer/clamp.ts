@@ -21,7 +21,7 @@ export async function* clampTimes(
         if (entry.mtime > seconds) clamped()
         out.push(encodeHeader({ ...entry, mtime: Math.min(Math.floor(entry.mtime), seconds) }))
       },
-      data: chunk => void out.push(Uint8Array.from(chunk)),
+      data: chunk => void out.push(new Uint8Array(chunk)),
       end: () => void out.push(new Uint8Array(padding(size))),
     },
     { name, endOptional: true },

@@ -271,6 +271,24 @@ describe('by others', () => {
   })
 })
 
+requirePeers(
+  'docker-registry',
+  'podman',
+  'busybox',
+  'root',
+)('a daemon takes the edited image of one platform', async () => {
+  await push(host, 'loaded:1', busyboxImages())
+  await using podman = await startPodman()
+  const env = { CONTAINER_HOST: await podman.serve() }
+  const args = ['--platform', 'amd64', '-l', 'edited=yes', '-t', 'podman:localhost/edited:1']
+  await sandbox.must(['mutate', `${host}/loaded:1`, ...args], { env })
+  const inspected = await podman.podman(['inspect', '--format', '{{.Labels.edited}}', 'localhost/edited:1'])
+  expect(inspected).toBe('yes\n')
+  const template = '{{.Place}} {{.Labels.edited}} {{.Architecture}}'
+  const { stdout } = await sandbox.must(['inspect', '--format', template, 'podman:localhost/edited:1'], { env })
+  expect(stdout).toBe('podman yes amd64\n')
+})
+
 describe('tags', () => {
   requirePeers('docker-registry')('are given, listed and taken away alone', async () => {
     await push(host, 'tags:one', [image('amd64', 'x')])
