@@ -1,6 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { answerJson, Refusal, refuse } from './answers.ts'
 import { splitUrl } from './route.ts'
+import { withoutSilence } from './silence.ts'
 import type { Users } from './users.ts'
 
 export interface AccessOptions {
@@ -107,7 +108,7 @@ async function giveToken(request: Request, query: string, options: AccessOptions
 
 async function readForm(request: Request): Promise<URLSearchParams> {
   let text = ''
-  for await (const chunk of request.body ?? []) {
+  for await (const chunk of request.body ? withoutSilence(request.body, 60_000) : []) {
     text += Buffer.from(chunk).toString('latin1')
     if (text.length > 16_384) throw refuse(413, 'UNSUPPORTED', 'too long')
   }

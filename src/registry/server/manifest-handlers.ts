@@ -4,11 +4,14 @@ import { type Descriptor, type Manifest, parseManifest } from '../../oci/manifes
 import { isForeignLayer, isIndexType, isManifestType } from '../../oci/media-types.ts'
 import { isTag } from '../../oci/reference.ts'
 import { answer, type Fault, isUnchanged, Refusal, refuse } from './answers.ts'
+import { withoutSilence } from './silence.ts'
 import type { Storage } from './storage.ts'
 import type { StorageReader } from './storage-reader.ts'
 
 /** distribution-spec, "Pushing Manifests": every side must be able to take 4 MiB. */
 export const MAX_MANIFEST = 4 * 1024 * 1024
+/** Milliseconds without a byte of a manifest. */
+const SILENCE = 60_000
 
 /** What a request names: a tag or a digest. */
 export interface ManifestName {
@@ -106,7 +109,7 @@ async function readLimited(request: Request): Promise<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > MAX_MANIFEST) throw tooLarge()
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of request.body ?? []) {
+  for await (const chunk of request.body ? withoutSilence(request.body, SILENCE) : []) {
     size += chunk.byteLength
     if (size > MAX_MANIFEST) throw tooLarge()
     chunks.push(chunk)

@@ -28,7 +28,14 @@ export async function startUpload(input: UploadRequest): Promise<Response> {
     throw refuse(400, 'DIGEST_INVALID', 'digest-algorithm is neither sha256 nor sha512')
   const digest = query.get('digest')
   if (digest === null || mount !== null) return accepted(repository, uploads.start(repository, algorithm))
-  return finish(input, uploads.start(repository, digest.startsWith('sha512:') ? 'sha512' : 'sha256'))
+  const session = uploads.start(repository, digest.startsWith('sha512:') ? 'sha512' : 'sha256')
+  try {
+    return await finish(input, session)
+  } catch (error) {
+    // Nobody else knows of it.
+    uploads.cancel(session)
+    throw error
+  }
 }
 
 /** GET status, PATCH, PUT or DELETE of a session. */

@@ -13,6 +13,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { algorithmOf, type Digest } from '../../oci/digest.ts'
+import { statFile } from './absence.ts'
+import { withoutSilence } from './silence.ts'
 
 type Algorithm = 'sha256' | 'sha512'
 
@@ -32,21 +34,31 @@ export interface Session {
 
 const ID = /^[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const OLD = 24 * 3600 * 1000
+/** Sessions in memory; those that were not used for longest are forgotten, and found again by their files. */
+const MAX_KNOWN = 1000
+/** Milliseconds; who sends nothing for that long in the middle of a body is gone, and may go on in another request. */
+const SILENCE = 600_000
 const SWEEP = 3600 * 1000
 
-/** The unfinished uploads in a directory. Those that nobody touched for a day are removed; the others outlive a restart. */
+/**
+ * The unfinished uploads in a directory, each a file, so that another server of the same directory can go on with them. Those
+ * that nobody touched for a day are removed; the others outlive a restart.
+ */
 export class Uploads {
   readonly #dir: string
+  readonly #silence: number
   readonly #sessions = new Map<string, Session>()
   #swept = 0
 
-  constructor(dir: string) {
+  constructor(dir: string, silence = SILENCE) {
     this.#dir = dir
+    this.#silence = silence
   }
 
   start(repository: string, algorithm: Algorithm = 'sha256'): Session {
     this.sweep()
     const id = `${mark(repository)}-${randomUUID()}`
+    closeSync(openSync(join(this.#dir, id), 'wx', 0o600))
     return this.#keep(id, 0, { algorithm, state: createHash(algorithm) })
   }
 
@@ -54,17 +66,21 @@ export class Uploads {
   find(repository: string, id: string): Session | undefined {
     if (!ID.test(id) || !id.startsWith(mark(repository))) return undefined
     const known = this.#sessions.get(id)
-    if (known) return known
-    const size = statSync(join(this.#dir, id), { throwIfNoEntry: false })?.size
-    return size === undefined ? undefined : this.#keep(id, size, undefined)
+    if (known?.busy) return known
+    const size = statFile(join(this.#dir, id))?.size
+    this.#sessions.delete(id)
+    if (size === undefined) return undefined
+    if (known === undefined || known.offset !== size) return this.#keep(id, size, undefined)
+    this.#sessions.set(id, known)
+    return known
   }
 
   /** Writes a body behind what is there and hashes it. When the body breaks off, what came of it counts. */
   async append(session: Session, body: ReadableStream<Uint8Array>): Promise<void> {
+    const fd = openSync(session.file, constants.O_WRONLY | (constants.O_NOFOLLOW ?? 0))
     session.busy = true
-    const fd = openSync(session.file, constants.O_WRONLY | constants.O_CREAT, 0o600)
     try {
-      for await (const chunk of body) {
+      for await (const chunk of withoutSilence(body, this.#silence)) {
         if (session.cancelled) return
         write(fd, chunk, session)
         session.hash?.state.update(chunk)
@@ -90,7 +106,6 @@ export class Uploads {
   /** The finished file; the session is over, and the file is the caller's. */
   release(session: Session): string {
     this.#sessions.delete(session.id)
-    if (session.offset === 0) closeSync(openSync(session.file, 'a', 0o600))
     return session.file
   }
 
@@ -117,6 +132,10 @@ export class Uploads {
     const file = join(this.#dir, id)
     const session: Session = { id, file, offset, hash, busy: false, cancelled: false, touched: Date.now() }
     this.#sessions.set(id, session)
+    for (const [other, { busy }] of this.#sessions) {
+      if (this.#sessions.size <= MAX_KNOWN) break
+      if (!busy) this.#sessions.delete(other)
+    }
     return session
   }
 }
