@@ -212,7 +212,7 @@ async function drivers(parts: Parts): Promise<Driver[]> {
     name: ARCHIMAGE,
     folder,
     build: services => runArchimage(parts, folder, home, ['build', '--push', ...services], 'project'),
-    forget: async () => rmSync(home, { recursive: true, force: true }),
+    forget: async () => parts.discard(home),
   })
   return list
 }
@@ -307,7 +307,7 @@ function archiveContenders(
     contender(
       ARCHIMAGE,
       archive => runArchimage(parts, folder, home, ['build', folder, '-o', `type=oci,dest=${archive}`], 'big-file'),
-      async () => rmSync(home, { recursive: true, force: true }),
+      async () => parts.discard(home),
     ),
   )
   return list
