@@ -8,7 +8,7 @@ import { count, formatBytes } from '../report/format.ts'
 import { terminal } from '../sys/terminal.ts'
 import { type CopyOutcome, type CopyResult, copy, labelOf } from '../transports/copy.ts'
 import { planCopy } from '../transports/copy-plan.ts'
-import { type PlanView, viewFailure, viewPlan } from '../transports/copy-plan-view.ts'
+import type { PlanView } from '../transports/copy-plan-view.ts'
 import type { CopyImage, CopyTools } from '../transports/copy-request.ts'
 import { type Invocation, print, say, workingDirectory } from './command.ts'
 import { openSides, type Sides } from './copy-sides.ts'
@@ -151,6 +151,7 @@ async function showPlan(
   options: Options,
   tools: CopyTools,
 ): Promise<number> {
+  const { viewFailure, viewPlan } = await import('../transports/copy-plan-view.ts')
   const errors: ArchimageError[] = lost.map(({ error }) => error)
   const views: PlanView[] = []
   for (const image of images)

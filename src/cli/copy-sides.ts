@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { openRegistry, type Registry, type RegistryOptions } from '../registry/registry.ts'
-import { openStore, type Store } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import { Places } from '../transports/copy-places.ts'
 import type { Look } from '../transports/location.ts'
 import { registryOptions, type Side } from './registry-flags.ts'
@@ -30,7 +30,11 @@ export async function openSides(
   hosts: Readonly<Record<Side, readonly string[]>>,
   more: Pick<RegistryOptions, 'warn' | 'signal' | 'hosts' | 'credentials'>,
 ): Promise<Sides> {
-  let store: Store | undefined
+  let store: Promise<Store> | undefined
+  const openStore = async (): Promise<Store> => {
+    const { openStore } = await import('../store/store.ts')
+    return openStore(more.warn === undefined ? {} : { warn: more.warn })
+  }
   const apart = Object.keys(options).some(
     name => /^(?:src|dest)[A-Z]/.test(name) && options[name] !== undefined && !/^destCompress/.test(name),
   )
@@ -56,7 +60,7 @@ export async function openSides(
       ...(more.signal === undefined ? {} : { signal: more.signal }),
       registry,
       store: () => {
-        store ??= openStore({ ...(more.warn === undefined ? {} : { warn: more.warn }) })
+        store ??= openStore()
         return store
       },
     })
@@ -70,7 +74,10 @@ export async function openSides(
     async close() {
       await source.close()
       await target.close()
-      store?.close()
+      await store?.then(
+        opened => opened.close(),
+        () => {},
+      )
     },
   }
 }

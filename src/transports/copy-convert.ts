@@ -2,7 +2,8 @@ import { ArchimageError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { encodeJson, parseJsonObject } from '../oci/json.ts'
 import { type Descriptor, type ImageIndex, type ImageManifest, type Manifest, parseManifest } from '../oci/manifest.ts'
-import { compressionOf, convertType, DOCKER, OCI } from '../oci/media-types.ts'
+import { compressionOf, convertType, DOCKER, isForeignLayer, OCI } from '../oci/media-types.ts'
+import type { Recompression } from './copy-request.ts'
 
 type Json = Record<string, unknown>
 
@@ -19,6 +20,13 @@ const OF_BYTES = /^(?:io\.github\.containers\.zstd-chunked\.|containerd\.io\/sna
 /** True for what runs: its config is one of an image, and so its layers are layers. */
 export function isImage(manifest: ImageManifest): boolean {
   return manifest.config.mediaType === OCI.config || manifest.config.mediaType === DOCKER.config
+}
+
+/** Whether a layer is to be compressed anew. What is no layer of an image, and what lies elsewhere, never is. */
+export function needsWork(image: ImageManifest, layer: Descriptor, { format, force }: Recompression): boolean {
+  if (!isImage(image) || isForeignLayer(layer.mediaType)) return false
+  const now = compressionOf(layer.mediaType)
+  return now !== undefined && (now !== format || force === true)
 }
 
 /**

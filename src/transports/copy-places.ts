@@ -51,16 +51,10 @@ export class Places {
       transport,
       label,
       ...(site === undefined ? {} : { site: { registry: site.registry, repository: site.repository } }),
-      ...(bare.kind === 'store' ? { siteOf: blob => this.#seenAt(blob) } : {}),
+      ...(bare.kind === 'store' ? { siteOf: seenAt(await this.#tools.store()) } : {}),
     }
     this.#open.set(key, place)
     return place
-  }
-
-  /** The store remembers where a blob was seen. */
-  #seenAt({ digest }: Descriptor): Site | undefined {
-    const source = sourceOf(this.#tools.store(), digest)
-    return source === undefined ? undefined : parseReference(source)
   }
 
   /** The one image that a location means. */
@@ -272,6 +266,14 @@ function called(name: string): { readonly reference?: Reference } {
     return { reference: parseReference(name) }
   } catch {
     return {}
+  }
+}
+
+/** The store remembers where a blob was seen. */
+function seenAt(store: Parameters<typeof sourceOf>[0]) {
+  return ({ digest }: Descriptor): Site | undefined => {
+    const source = sourceOf(store, digest)
+    return source === undefined ? undefined : parseReference(source)
   }
 }
 

@@ -3,24 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Descriptor, ImageManifest } from '../oci/manifest.ts'
-import { compressionOf, isForeignLayer, layerType } from '../oci/media-types.ts'
+import type { Descriptor } from '../oci/manifest.ts'
+import { compressionOf, layerType } from '../oci/media-types.ts'
 import { createCompressor, decompress } from '../sys/compress.ts'
 import { removeFile, writeAll } from '../sys/files.ts'
 import { createHasher } from '../sys/hash.ts'
-import { isImage } from './copy-convert.ts'
 import type { Recompression } from './copy-request.ts'
 
 /** No layer is that large; a bomb ends here. */
 const LIMIT = 256 * 2 ** 30
 const CHUNK = 256 * 1024
-
-/** Whether a layer is to be compressed anew. What is no layer of an image, and what lies elsewhere, never is. */
-export function needsWork(image: ImageManifest, layer: Descriptor, { format, force }: Recompression): boolean {
-  if (!isImage(image) || isForeignLayer(layer.mediaType)) return false
-  const now = compressionOf(layer.mediaType)
-  return now !== undefined && (now !== format || force === true)
-}
 
 interface Recompressed {
   readonly descriptor: Descriptor

@@ -8,9 +8,9 @@ import {
   type Manifest,
 } from '../oci/manifest.ts'
 import { samePlatform } from '../oci/platform.ts'
-import { convertImage, convertIndex, isImage } from './copy-convert.ts'
+import { convertImage, convertIndex, isImage, needsWork } from './copy-convert.ts'
 import { type PlannedManifest, platformOf, warnOfLoss } from './copy-plan.ts'
-import { needsWork, Recompressor } from './copy-recompress.ts'
+import { Recompressor } from './copy-recompress.ts'
 import type { CopyImage, CopyTools, Recompression } from './copy-request.ts'
 import { onSide } from './copy-side.ts'
 

@@ -5,7 +5,7 @@ import { Gate } from '../registry/host.ts'
 import { blobsOf, type ImagePlan, nameOf, type PlannedManifest, planCopy, settle } from './copy-plan.ts'
 import type { CopyImage, CopyState, CopyTools } from './copy-request.ts'
 import { onSide } from './copy-side.ts'
-import { Transformer } from './copy-transform.ts'
+import type { Transformer } from './copy-transform.ts'
 import type { Transport } from './transport.ts'
 
 /** What became of one image. */
@@ -30,8 +30,10 @@ export interface CopyResult {
   readonly blobs: CopyCounts
 }
 
-/** Streams that are open at a time: each has a download behind it. */
-const STREAMS = 6
+/** Blobs that are asked for, opened or sent at a time … */
+const BLOBS = 16
+/** … and those of them that move: each has a download behind it. */
+const STREAMS = 3
 const JOBS = 4
 
 /**
@@ -63,17 +65,18 @@ export async function copy(images: readonly CopyImage[], tools: CopyTools): Prom
 class Session {
   readonly counts = { sent: 0, sentBytes: 0, mounted: 0, there: 0 }
   readonly #tools: CopyTools
+  readonly #blobs = new Gate(BLOBS)
   readonly #streams = new Gate(STREAMS)
-  readonly #transformer: Transformer
+  /** Made when something is compressed anew. */
+  #transformer: Transformer | undefined
   readonly #brought = new WeakMap<Transport, Map<Digest, Promise<void>>>()
 
   constructor(tools: CopyTools) {
     this.#tools = tools
-    this.#transformer = new Transformer(tools)
   }
 
   close(): void {
-    this.#transformer.close()
+    this.#transformer?.close()
   }
 
   async run(image: CopyImage): Promise<CopyOutcome> {
@@ -106,9 +109,7 @@ class Session {
     const { image, tags, extras } = plan
     const { signal } = this.#tools
     const target = onSide(image.target.transport, 'destination')
-    const root = plan.recompress
-      ? await settle(await this.#transformer.tree(plan.root, image), target, signal)
-      : plan.root
+    const root = plan.recompress ? await settle(await this.#transform(plan.root, image), target, signal) : plan.root
     const { digest } = root.descriptor
     const left = tags.filter(({ now }) => now !== digest)
     if (left.length === 0 && tags.length > 0 && root.there && extras.length === 0) return { state: 'same', digest }
@@ -119,6 +120,12 @@ class Session {
     for (const name of names) await this.#manifest(root.manifest!, image, name)
     await this.#readBack(plan, root, target)
     return { state: 'copied', digest }
+  }
+
+  async #transform(root: PlannedManifest, image: CopyImage): Promise<PlannedManifest> {
+    const { Transformer } = await import('./copy-transform.ts')
+    this.#transformer ??= new Transformer(this.#tools)
+    return this.#transformer.tree(root, image)
   }
 
   /** Everything below a manifest. */
@@ -188,12 +195,17 @@ class Session {
     const { source, target } = image
     const site = source.site ?? source.siteOf?.(blob)
     const near = site !== undefined && site.registry === target.site?.registry
-    const made = this.#transformer.body(blob.digest)
+    const made = this.#transformer?.body(blob.digest)
     // A manifest of this repository named it: it is there.
     if (near && made === undefined && source.site?.repository === target.site!.repository) return Promise.resolve()
     return this.#once(image, blob.digest, async () => {
-      await this.#streams.enter()
-      let moved = false
+      await this.#blobs.enter()
+      let [moved, opened] = [false, false]
+      const open = async (): Promise<ReadableStream<Uint8Array>> => {
+        if (!opened) await this.#streams.enter()
+        opened = true
+        return made?.() ?? onSide(source.transport, 'source').blob(blob, { signal: this.#tools.signal })
+      }
       const report = (current: number, done: boolean): void =>
         this.#tools.emit({
           ...{ type: 'blob', digest: blob.digest, target: target.label, doing: 'sending' },
@@ -201,22 +213,18 @@ class Session {
         })
       try {
         const { signal } = this.#tools
-        const how = await onSide(target.transport, 'destination').putBlob(
-          blob,
-          () => made?.() ?? onSide(source.transport, 'source').blob(blob, { signal }),
-          {
-            signal,
-            checked: true,
-            ...(made === undefined && {
-              tail: (start: number) => onSide(source.transport, 'source').blob(blob, { signal, start }),
-            }),
-            progress: bytes => {
-              moved = true
-              report(bytes, false)
-            },
-            ...(near ? { from: [site.repository] } : {}),
+        const how = await onSide(target.transport, 'destination').putBlob(blob, open, {
+          signal,
+          checked: true,
+          ...(made === undefined && {
+            tail: (start: number) => onSide(source.transport, 'source').blob(blob, { signal, start }),
+          }),
+          progress: bytes => {
+            moved = true
+            report(bytes, false)
           },
-        )
+          ...(near ? { from: [site.repository] } : {}),
+        })
         if (how === 'uploaded') {
           this.counts.sent++
           this.counts.sentBytes += blob.size
@@ -224,7 +232,8 @@ class Session {
         else this.counts.there++
       } finally {
         if (moved) report(blob.size, true)
-        this.#streams.leave()
+        if (opened) this.#streams.leave()
+        this.#blobs.leave()
       }
     })
   }

@@ -1,15 +1,13 @@
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
-import { layoutTransport } from './layout.ts'
 import type { NamingTransport } from './layout-reading.ts'
 import type { Location } from './location.ts'
-import { storeTransport } from './store.ts'
 import type { Transport } from './transport.ts'
 
 /** What places are opened with; each is made when the first place needs it, and shared by all. */
 export interface OpenTools {
   readonly registry: () => Registry
-  readonly store: () => Store
+  readonly store: () => Store | Promise<Store>
   /** For finding daemons; default: the process's own. */
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly signal?: AbortSignal
@@ -73,7 +71,8 @@ export async function openTransport(location: Location, tools: OpenTools, use: '
       return tools.registry().repository(location.reference)
     case 'store': {
       const { registry, repository } = location.reference
-      return storeTransport(tools.store(), `${registry}/${repository}`, 'tagged', source =>
+      const { storeTransport } = await import('./store.ts')
+      return storeTransport(await tools.store(), `${registry}/${repository}`, 'tagged', source =>
         tools.registry().repository(source),
       )
     }
@@ -83,7 +82,7 @@ export async function openTransport(location: Location, tools: OpenTools, use: '
       return (use === 'read' ? daemonReading : daemonWriting)(location.kind, location.reference, { env, signal })
     }
     case 'oci':
-      return layoutTransport(location.path)
+      return (await import('./layout.ts')).layoutTransport(location.path)
     case 'oci-archive':
     case 'docker-archive': {
       if (use === 'read') return (await import('./archive-reading.ts')).archiveReading(location.path, signal)
