@@ -34,6 +34,8 @@ describe('words of peers', () => {
     ['./out', { kind: 'oci', path: './out' }],
     ['/srv/out:v1', { kind: 'oci', path: '/srv/out', name: 'v1' }],
     ['images.tar', { kind: 'oci-archive', path: 'images.tar' }],
+    ['images.tar.gz', { kind: 'oci-archive', path: 'images.tar.gz' }],
+    ['images.tgz:app:1', { kind: 'oci-archive', path: 'images.tgz', name: 'app:1' }],
     ['./images.tar:v1', { kind: 'oci-archive', path: './images.tar', name: 'v1' }],
     ['oci:C:\\images:v1', { kind: 'oci', path: 'C:\\images', name: 'v1' }],
   ]

@@ -39,13 +39,15 @@ const PREFIXES: Readonly<Record<string, Kind>> = {
 /** Prefixes of others that have no counterpart here. */
 const STRANGE = ['dir', 'sif', 'tarball', 'ostree', 'atomic', 'docker-reference']
 
+const ARCHIVE = /\.(?:tar(?:\.(?:gz|zst|bz2|xz))?|tgz)$/i
+
 /** What is at a path now, for words without a prefix; `undefined` where nothing is. */
 export type Look = (path: string) => 'folder' | 'file' | undefined
 
 /**
  * Reads a place of an image: `REFERENCE` or `docker://REFERENCE` (a registry), `store:REFERENCE`, `oci:FOLDER[:NAME|@DIGEST]`,
  * `oci-archive:FILE[:NAME]`, `docker-archive:FILE[:NAME]`, `docker-daemon:REFERENCE`, `podman:REFERENCE` and the other words of
- * skopeo and regctl for these. A word that begins with `.` or `/`, or ends in `.tar`, is a path: a folder or what will be one is
+ * skopeo and regctl for these. A word that begins with `.` or `/`, or ends in `.tar` (or `.tar.gz`, `.tgz` …), is a path: a folder or what will be one is
  * an OCI layout, a file an OCI archive (readers tell docker's archives by what is in them). Throws USAGE, REFERENCE_INVALID.
  */
 export function parseLocation(text: string, look: Look): Location {
@@ -62,7 +64,7 @@ export function parseLocation(text: string, look: Look): Location {
     )
   if (isPath(text)) {
     const { path, ...rest } = splitPath(text, look)
-    return { kind: look(path) === 'file' || /\.tar$/i.test(path) ? 'oci-archive' : 'oci', path, ...rest }
+    return { kind: look(path) === 'file' || ARCHIVE.test(path) ? 'oci-archive' : 'oci', path, ...rest }
   }
   return { kind: 'registry', reference: parseReference(text) }
 }
@@ -82,7 +84,7 @@ function withKind(kind: Kind, text: string, rest: string, look: Look): Location 
 }
 
 function isPath(text: string): boolean {
-  return /^\.{0,2}\//.test(text) || text === '.' || text === '..' || /\.tar(?::|@|$)/i.test(text)
+  return /^\.{0,2}\//.test(text) || text === '.' || text === '..' || ARCHIVE.test(text.replace(/[:@].*$/s, ''))
 }
 
 /**
