@@ -6,19 +6,23 @@ import type { SourceTree } from '../plan/source-tree.ts'
 import type { BuildTools } from './engine.ts'
 import { putImage } from './image.ts'
 import { rememberIndex } from './native/base.ts'
+import { layerContent } from './native/layer-content.ts'
 
 /** A folder as an image of one layer: for engines that copy and mount from images by name, and not from folders. */
 export async function folderImage(
   name: string,
   tree: SourceTree,
   platform: Platform,
-  { store, signal }: BuildTools,
+  tools: BuildTools,
 ): Promise<BaseImage> {
+  const { store, signal } = tools
   const windows = platform.os === 'windows'
+  // Files of an archive are in a layer of the store.
+  const content = layerContent(tools)
   const written = await writeLayer({
     entries: itemsOf(tree, ''),
-    ...{ windows, signal, compression: 'none', sink: store.create() },
-  })
+    ...{ windows, signal, compression: 'none', sink: store.create(), open: entry => content.open(entry) },
+  }).finally(() => content.close())
   const { digest, size, diffId, index } = written
   const mediaType = OCI.layer
   rememberIndex(store, index, { digest, size, mediaType })

@@ -3,12 +3,13 @@ import { mountFrom } from '../dockerfile/mounts.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { formatPlatform } from '../oci/platform.ts'
 import type { BaseImage, CopySource, LoweredStage } from '../plan/lowered.ts'
+import type { Elsewhere } from './elsewhere.ts'
 import type { Cell } from './engine.ts'
 
 /** How the names of a Dockerfile are to be written for an engine. */
 export interface EngineNames {
   readonly image: (image: BaseImage) => string
-  /** A named context that is a folder. */
+  /** A named context that is files, or what an ADD takes from elsewhere. */
   readonly directory: (path: string) => string
 }
 
@@ -34,6 +35,7 @@ export function rewriteDockerfile(
   { source, lowered }: Pick<Cell, 'source' | 'lowered'>,
   names: EngineNames,
   options: RewriteOptions,
+  elsewhere: readonly Elsewhere[] = [],
 ): Rewritten {
   const { dockerfile } = source
   const lines = source.text.replace(/^\ufeff/, '').split('\n')
@@ -71,6 +73,7 @@ export function rewriteDockerfile(
   }
 
   function sources(instruction: Stage['instructions'][number]): void {
+    if (instruction.kind === 'add') added(instruction)
     if (instruction.kind !== 'copy' && instruction.kind !== 'run') return
     for (const flag of instruction.flags.toReversed()) {
       const name = instruction.kind === 'copy' ? (flag.name === 'from' ? flag.value : undefined) : mountSource(flag)
@@ -90,6 +93,16 @@ export function rewriteDockerfile(
         })
       text.replace(flag.range, rewritten)
     }
+  }
+
+  /** What is from elsewhere is in a folder, with all that goes with it. */
+  function added(instruction: Stage['instructions'][number] & { readonly kind: 'add' }): void {
+    const found = elsewhere.find(({ op }) => sameRange(op.range, instruction.range))
+    if (!found) return
+    const kept = instruction.flags.filter(({ name }) => ['chown', 'chmod', 'link'].includes(name))
+    const words = JSON.stringify([...found.sources, instruction.dest])
+    const flags = [`--from=${names.directory(found.path)}`, ...kept.map(flag => text.get(flag.range))]
+    text.replace(instruction.range, `COPY ${flags.join(' ')} ${words}`)
   }
 
   function nameOf(of: CopySource): string {

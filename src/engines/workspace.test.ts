@@ -22,7 +22,7 @@ import { ContextView, folderTree } from '../plan/context-view.ts'
 import { openStore } from '../store/store.ts'
 import type { BuildTools, Cell } from './engine.ts'
 import { cellOf } from './testing/cells.ts'
-import { namedFolders, openWorkspace as openFor, type Workspace } from './workspace.ts'
+import { isReadInPlace, namedFolders, openWorkspace as openFor, type Workspace } from './workspace.ts'
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'archimage-workspace-')))
 const store = openStore({ home: join(folder, 'store') })
@@ -71,7 +71,7 @@ async function cellAt(
 }
 
 const openWorkspace = (cell: Cell, dockerfile: string, root: string): Promise<Workspace> =>
-  openFor(cell, dockerfile, root, namedFolders(cell), { store } as BuildTools)
+  openFor(cell, dockerfile, root, { store } as BuildTools)
 
 describe('the files of a cell', () => {
   test('a context is read where it is; what does not belong to it is ignored', async () => {
@@ -113,14 +113,16 @@ describe('the files of a cell', () => {
     expect(readdirSync(workspace.context)).toEqual([])
   })
 
-  test('named folders: as they are, or without what a run wrote there', async () => {
+  test('named folders are read in place, but for those that a run wrote to, archives and other modes', async () => {
     const root = files({})
     const plain = files({ 'a.md': 'a' })
     const used = files({ 'a.md': 'a', '.archimage/result.json': '{}' })
-    const first = await openWorkspace(await cellAt(root, { docs: plain }), 'FROM x\n', scratch())
-    expect([...first.directories]).toEqual([[plain, plain]])
-    const second = await openWorkspace(await cellAt(root, { docs: used }), 'FROM x\n', scratch())
-    expect(readdirSync(second.directories.get(used)!)).toEqual(['a.md'])
+    const cell = await cellAt(root, { docs: plain })
+    expect(namedFolders(cell)).toEqual([plain])
+    expect(isReadInPlace(cell, plain)).toBe(true)
+    for (const path of [used, join(plain, 'a.md'), 'https://example.com/x.git', 'src'])
+      expect([path, isReadInPlace(cell, path)]).toEqual([path, false])
+    expect(isReadInPlace(await cellAt(root, { docs: plain, modes: 'git' }), plain)).toBe(false)
   })
 
   test('what cannot be copied is named, and nothing stays', async () => {

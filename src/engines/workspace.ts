@@ -28,20 +28,17 @@ export interface Workspace {
   readonly dockerfile: string
   readonly ignoreFile: string
   readonly context: string
-  /** Where the named folders that were asked for are to be read, by the path that the cell knows them by. */
-  readonly directories: ReadonlyMap<string, string>
   remove(): void
 }
 
 /**
- * Writes the files of a cell into `root`, a folder of its own. Contexts are read where they are; what an engine would not
- * see as archimage does (other modes, nothing at all, files that do not belong to it) is copied. `folders`: of `namedFolders`.
+ * Writes the files of a cell into `root`, a folder of its own. The context is read where it is, or copied where an engine would
+ * not see it as archimage does.
  */
 export async function openWorkspace(
   cell: Cell,
   dockerfile: string,
   root: string,
-  folders: readonly string[],
   tools: BuildTools,
 ): Promise<Workspace> {
   const { folder, exclude } = cell.source
@@ -54,20 +51,7 @@ export async function openWorkspace(
     const more = folder ? excludedBelow(folder.root, exclude).map(pattern) : []
     writeFileSync(files.ignoreFile, Buffer.from([ignored, ...more, ''].join('\n'), 'latin1'))
     const context = folder?.root ?? (await copyTree(cell.context, join(root, 'context'), content))
-    const directories = new Map<string, string>()
-    for (const path of folders) {
-      const plain =
-        cell.service.modes === 'context' &&
-        statSync(path, { throwIfNoEntry: false })?.isDirectory() === true &&
-        !excludedBelow(path, exclude).some(one => existsSync(join(path, one)))
-      directories.set(
-        path,
-        plain
-          ? path
-          : await copyTree(cell.directories.get(path)!, join(root, `directory-${directories.size}`), content),
-      )
-    }
-    return { root, ...files, context, directories, remove }
+    return { root, ...files, context, remove }
   } catch (error) {
     remove()
     throw systemError(error, 'preparing the build')
@@ -76,7 +60,17 @@ export async function openWorkspace(
   }
 }
 
-/** The folders that a cell copies from or mounts by name. Files that ADD fetched for the key are not among them: engines fetch themselves. */
+/** Whether a named context is a folder that an engine sees as archimage does: no other modes, no files that do not belong to it. */
+export function isReadInPlace({ service, source }: Pick<Cell, 'service' | 'source'>, path: string): boolean {
+  return (
+    service.modes === 'context' &&
+    isAbsolute(path) &&
+    statSync(path, { throwIfNoEntry: false })?.isDirectory() === true &&
+    !excludedBelow(path, source.exclude).some(one => existsSync(join(path, one)))
+  )
+}
+
+/** The named contexts that are files and that a cell copies from or mounts. */
 export function namedFolders({ lowered }: Pick<Cell, 'lowered'>): string[] {
   return [...new Set(lowered.sources.flatMap(({ source }) => (source.kind === 'directory' ? [source.path] : [])))]
 }

@@ -8,15 +8,17 @@ import { runProgram } from '../../sys/spawn.ts'
 import { Lines, streamProgram } from '../../sys/stream-program.ts'
 import { type ArchivedImage, ImageArchive } from '../archive.ts'
 import { addToLayout, fetchImage, foreignLayers } from '../bases.ts'
+import { withoutElsewhere } from '../elsewhere.ts'
 import type { Abilities, BuildTools, Cell, Engine, Problem } from '../engine.ts'
 import { limitNames, sharedFlags } from '../flags.ts'
+import { folderImage } from '../folder-image.ts'
 import { ImageKeeper } from '../keeper.ts'
 import { knownLayers, takeImage } from '../result.ts'
 import { type Rewritten, rewriteDockerfile } from '../rewrite.ts'
 import { abilityAmong } from '../runs.ts'
 import { StepEvents } from '../step-events.ts'
 import { isFresh } from '../steps.ts'
-import { namedFolders, openWorkspace, type Workspace } from '../workspace.ts'
+import { isReadInPlace, namedFolders, openWorkspace, type Workspace } from '../workspace.ts'
 import { type Buildx, builderAbilities, builderPlatforms, findBuildx, isClassic } from './builder.ts'
 import { buildxFailure } from './failure.ts'
 import { buildxLacks, isOlder, type Version, versionIn } from './lacks.ts'
@@ -78,28 +80,33 @@ class DockerEngine implements Engine {
     await this.#keeper?.close()
   }
 
-  async #build(cell: Cell, tools: BuildTools): Promise<ImageManifest> {
+  async #build(given: Cell, tools: BuildTools): Promise<ImageManifest> {
+    const { cell, elsewhere } = await withoutElsewhere(given, tools)
     const layout = this.#keeper ? undefined : new Layout(tools)
     const images = new Map<BaseImage, string>()
     for (const image of new Set(cell.lowered.bases)) images.set(image, await this.#hand(image, layout, tools))
     const folders = new Map<string, string>()
-    for (const path of namedFolders(cell))
-      folders.set(path, (await this.#keeper?.folder(path, cell, tools)) ?? `archimage.invalid/folder-${folders.size}`)
+    const read: string[] = []
+    for (const path of [...namedFolders(cell), ...elsewhere.map(one => one.path)])
+      if (!layout) folders.set(path, await this.#keeper!.folder(path, cell, tools))
+      else if (isReadInPlace(cell, path)) {
+        folders.set(path, `archimage.invalid/folder-${folders.size}`)
+        read.push(path)
+      } else
+        folders.set(path, layout.add(await folderImage(path, cell.directories.get(path)!, cell.platform, tools), true))
     const rewritten = rewriteDockerfile(
       cell,
       { image: image => images.get(image)!, directory: path => folders.get(path)! },
       { syntax: this.#wantsSyntax(), platforms: false },
+      elsewhere,
     )
-    const read = layout ? [...folders.keys()] : []
-    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), read, tools)
+    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), tools)
     try {
       layout?.write(join(workspace.root, 'layout'))
-      const contexts = layout
-        ? [
-            ...[...folders].map(([path, name]) => `${name}=${workspace.directories.get(path)!}`),
-            ...layout.contexts(join(workspace.root, 'layout')),
-          ]
-        : []
+      const contexts = [
+        ...read.map(path => `${folders.get(path)!}=${path}`),
+        ...(layout?.contexts(join(workspace.root, 'layout')) ?? []),
+      ]
       const image = await this.#run(cell, rewritten, workspace, contexts, tools)
       return await takeImage(image, cell, this.name, tools)
     } finally {

@@ -7,6 +7,7 @@ import { endGroup, Lines, streamProgram } from '../../sys/stream-program.ts'
 import { MachineAbility } from '../ability.ts'
 import { ImageArchive } from '../archive.ts'
 import { fetchImage, foreignLayers } from '../bases.ts'
+import { withoutElsewhere } from '../elsewhere.ts'
 import type { Abilities, BuildTools, Cell, Engine, Problem } from '../engine.ts'
 import { limitNames, sharedFlags } from '../flags.ts'
 import { ImageKeeper } from '../keeper.ts'
@@ -63,21 +64,24 @@ class PodmanEngine implements Engine {
     await this.#keeper?.close()
   }
 
-  async #build(cell: Cell, tools: BuildTools): Promise<ImageManifest> {
+  async #build(whole: Cell, tools: BuildTools): Promise<ImageManifest> {
+    const { cell, elsewhere } = await withoutElsewhere(whole, tools)
     const images = new Map<BaseImage, string>()
     for (const image of new Set(cell.lowered.bases)) {
       if (!(await fetchImage(image, tools))) throw foreignLayers(image, this.name)
       images.set(image, await this.#keeper!.load(image, tools))
     }
     const folders = new Map<string, string>()
-    for (const path of namedFolders(cell)) folders.set(path, await this.#keeper!.folder(path, cell, tools))
+    for (const path of [...namedFolders(cell), ...elsewhere.map(one => one.path)])
+      folders.set(path, await this.#keeper!.folder(path, cell, tools))
     const rewritten = rewriteDockerfile(
       cell,
       { image: image => images.get(image)!, directory: path => folders.get(path)! },
       // After a FROM with a platform buildah 1.28 takes that one for the others as well.
       { syntax: false, platforms: true },
+      elsewhere,
     )
-    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), [], tools)
+    const workspace = await openWorkspace(cell, rewritten.text, tools.store.scratch(), tools)
     try {
       return await this.#run(cell, rewritten, workspace, tools)
     } finally {

@@ -1,4 +1,5 @@
 import type { Instruction } from '../../dockerfile/ast.ts'
+import type { LoweredStage } from '../../plan/lowered.ts'
 import type { Cell, Problem } from '../engine.ts'
 import { isFresh } from '../steps.ts'
 import type { Podman } from './probe.ts'
@@ -20,7 +21,6 @@ const flag =
 /** What Dockerfiles may hold and not every podman understands, by buildah's releases. */
 const FEATURES: readonly Feature[] = [
   { what: 'heredocs', since: [1, 33], uses: ({ heredocs }) => heredocs.length > 0 },
-  { what: '--checksum', since: [1, 33], uses: flag('checksum') },
   { what: 'RUN --network', since: [1, 30], uses: flag('network') },
   { what: '--link', since: [1, 37], uses: flag('link') },
   { what: '--keep-git-dir', since: [1, 37], uses: flag('keep-git-dir') },
@@ -47,7 +47,8 @@ export function podmanLacks(cell: Cell, { buildah, version }: Podman): Problem |
     if (steps.fresh !== true && isFresh(needed, steps))
       return { message: 'it has no --no-cache-filter', hint: 'use --no-cache, or build with another engine' }
     for (const instruction of stage.instructions) {
-      const feature = FEATURES.find(({ since, uses }) => uses(instruction) && (!since || isOlder(buildah, since)))
+      const given = asGiven(instruction, needed)
+      const feature = FEATURES.find(({ since, uses }) => uses(given) && (!since || isOlder(buildah, since)))
       if (!feature) continue
       const { what, since } = feature
       return {
@@ -57,6 +58,13 @@ export function podmanLacks(cell: Cell, { buildah, version }: Podman): Problem |
     }
   }
   return undefined
+}
+
+/** What is added from elsewhere is given as a COPY with few flags. */
+function asGiven(instruction: Instruction, { ops }: LoweredStage): Instruction {
+  const { line } = instruction.range.start
+  const isElsewhere = ops.some(op => op.kind === 'copy' && op.remotes !== undefined && op.line === line)
+  return isElsewhere ? { ...instruction, flags: instruction.flags.filter(({ name }) => name === 'link') } : instruction
 }
 
 function isOlder(version: Version, than: Version): boolean {
