@@ -21,7 +21,7 @@ export interface Mount {
   readonly id?: string
   readonly sharing?: MountSharing
   readonly required: boolean
-  /** secret: name of the environment variable; empty means that the default name is wanted. */
+  /** secret: name of the environment variable. */
   readonly env?: string
   readonly mode?: number
   readonly uid?: number

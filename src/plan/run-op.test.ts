@@ -166,6 +166,7 @@ describe('mounts', () => {
       { kind: 'secret', id: 'key', env: 'KEY', required: false, ...owner },
     ])
     expect(await mounts('--mount=type=secret,id=key,env=KEY,target=/k')).toMatchObject([{ target: '/k', env: 'KEY' }])
+    await expect(mounts('--mount=type=secret,id=key,env=')).rejects.toThrow('env has no name')
   })
 
   test('ssh: a socket, and a variable that leads to the first', async () => {

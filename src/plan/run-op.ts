@@ -84,6 +84,8 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
       const id = mount.source ?? mount.id ?? nameOf(mount.target!)
       const target = mount.target ?? (mount.env === undefined ? `/run/secrets/${nameOf(id)}` : undefined)
       if (target === '/') throw fail('--mount: the root itself cannot be a target')
+      if (mount.env === '')
+        throw fail('--mount: env has no name', `for instance --mount=type=secret,id=${id},env=SECRET`)
       if (windows && (mount.target === undefined ? mount.env === undefined : !isAbsolute(mount.target)))
         throw fail(
           '--mount: on windows a secret needs an absolute target',
@@ -93,7 +95,7 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
         kind: 'secret',
         id,
         ...(target === undefined ? {} : { target: join('/', target) }),
-        ...(mount.env === undefined ? {} : { env: mount.env || id }),
+        ...(mount.env === undefined ? {} : { env: mount.env }),
         ...{ required, mode: mount.mode ?? 0o400, uid, gid },
       }
     }

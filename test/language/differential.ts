@@ -99,7 +99,8 @@ export async function compareConversion(amount: Amount): Promise<Differences> {
     if (isLater(one, ours)) return undefined
     const line = Number(/^\d+/.exec(ours)?.[0])
     // Of several bases that cannot be had any may be the first: they are asked for at once.
-    const anyOf = /failed to parse stage name|not found/.test(theirs.error ?? '')
+    // Of several circles too: BuildKit takes what a stage needs in any order.
+    const anyOf = /failed to parse stage name|not found|circular dependency/.test(theirs.error ?? '')
     return theirs.error !== undefined && (!theirs.lines?.length || anyOf || theirs.lines.includes(line))
       ? undefined
       : [`${theirs.lines}: ${theirs.error ?? 'no error'}`, ours]
@@ -143,6 +144,8 @@ export async function compareGlobs(amount: Amount): Promise<Differences> {
     const { error, matched } = answers[i]!
     // Go reads a pattern only as far as the name leads.
     if (glob === undefined) return undefined
+    // Its star may end within a character, and the rest of that is none of a class.
+    if (/\*.*\[\^/.test(pattern) && /[^\0-\x7f]/.test(names.join(''))) return undefined
     const ours = names.map(glob)
     return error === undefined && String(matched) === String(ours) ? undefined : [error ?? matched, ours]
   })
@@ -151,7 +154,7 @@ export async function compareGlobs(amount: Amount): Promise<Differences> {
 /** What BuildKit finds out only when it builds, and what docs/differences.md says of stages. */
 function isLater({ dockerfile }: ProjectCase, ours: string): boolean {
   return (
-    /no \/etc\/passwd to look|does not exist|no stage with the index|the root itself/.test(ours) ||
+    /no \/etc\/passwd to look|does not exist|no stage with the index|the root itself|env has no name/.test(ours) ||
     // A trigger that takes from its own stage gets what that stage has so far.
     (dockerfile.includes('FROM onb AS dep') && ours.includes('"dep"'))
   )

@@ -27,6 +27,14 @@ export const language: readonly Case[] = [
     files: c => c.file('größe.txt').file('a'),
     differs: { section: 'Flags beyond ASCII', only: /^linux\/amd64: \/x\/gr/ },
   }),
+  of(
+    'a class that excludes, beyond ASCII',
+    'FROM scratch AS files\nCOPY é a /\nFROM scratch\nCOPY --from=files /*[^é] /x/',
+    {
+      files: c => c.file('é').file('a'),
+      differs: { section: 'A class that excludes, beyond ASCII', only: /^linux\/amd64: \/x\/é: .* archimage nothing$/ },
+    },
+  ),
   {
     name: 'an index beyond the last stage',
     dockerfile: 'FROM scratch AS t\nCOPY --from=REG/base:1 /etc/passwd /\nCOPY --from=1 /etc/group /\n',

@@ -215,6 +215,7 @@ const mounts: readonly Case[] = [
   run('tmpfs', 'RUN --mount=type=tmpfs,target=/t touch /t/x && mount | grep -c " /t " > /out'),
   run('tmpfs over a folder of the base', 'RUN --mount=type=tmpfs,target=/data ls /data > /out'),
   run('a secret that is not given', 'RUN --mount=type=secret,id=none cat /run/secrets/none 2>/dev/null || touch /none'),
+  run('a secret in a variable without a name', 'RUN --mount=type=secret,id=none,env= true', { refused: true }),
   run('a secret that is needed', 'RUN --mount=type=secret,id=none,required true', { refused: true }),
   run('an agent that is not given', 'RUN --mount=type=ssh echo "${SSH_AUTH_SOCK-none}" > /out'),
   run(
