@@ -45,6 +45,6 @@ describe('paths', () => {
 
   test('parent and name', () => {
     expect(['', 'a', '/a', 'a/b', '/a/b'].map(parentOf)).toEqual(['', '', '', 'a', '/a'])
-    expect(['', 'a', '/a', 'a/b'].map(nameOf)).toEqual(['', 'a', 'a', 'b'])
+    expect(['', '/', 'a', '/a', 'a/b', 'a//b//'].map(nameOf)).toEqual(['', '', 'a', 'a', 'b', 'b'])
   })
 })

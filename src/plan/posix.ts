@@ -12,6 +12,8 @@ export function parentOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')))
 }
 
+/** The last part; slashes behind it do not count. */
 export function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1)
+  const end = path.endsWith('/') ? path.replace(/\/+$/, '') : path
+  return end.slice(end.lastIndexOf('/') + 1)
 }

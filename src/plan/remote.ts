@@ -89,7 +89,7 @@ function fileName(url: string, fail: Fail): string {
   } catch {
     throw fail(`"${url}" is not a URL: a "%" needs two hexadecimal digits behind it`)
   }
-  const name = nameOf(decoded.replace(/\/+$/, ''))
+  const name = nameOf(decoded)
   if (name === '' || name === '.') return '__unnamed__'
   if (name === '..' || /\p{Cc}/u.test(name) || clean(name) !== name)
     throw fail(`"${url}" names no file: its last part is ${JSON.stringify(name)}`)

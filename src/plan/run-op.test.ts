@@ -162,6 +162,7 @@ describe('mounts', () => {
     expect(await mounts('--mount=type=secret,target=/root/.netrc,required,mode=0440,gid=7')).toEqual([
       { kind: 'secret', id: '.netrc', target: '/root/.netrc', required: true, mode: 0o440, uid: 0, gid: 7 },
     ])
+    expect(await mounts('--mount=type=secret,target=/a//b/')).toMatchObject([{ id: 'b', target: '/a/b' }])
     expect(await mounts('--mount=type=secret,id=key,env=KEY')).toEqual([
       { kind: 'secret', id: 'key', env: 'KEY', required: false, ...owner },
     ])
