@@ -19,8 +19,6 @@ function summary(content: string): string {
 
 /** Without control characters, which must not reach a terminal, and with single blanks. */
 function flat(text: string): string {
-  return text
-    .replace(/[\u0000-\u001f\u007f-\u009f\s]+/g, ' ')
-    .trim()
-    .toWellFormed()
+  const isFlat = !/[\u0000-\u001f\u007f-\u009f]|[^\S ]| {2}/.test(text)
+  return (isFlat ? text : text.replace(/[\u0000-\u001f\u007f-\u009f\s]+/g, ' ')).trim().toWellFormed()
 }

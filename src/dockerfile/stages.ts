@@ -92,11 +92,16 @@ export function mountSources(dockerfile: Dockerfile, run: RunInstruction): reado
  * stage is named, stages that need each other in a circle. Throws DOCKERFILE_INVALID.
  */
 export function checkStages(dockerfile: Dockerfile): void {
+  if (CHECKED.has(dockerfile)) return
   refuseCircles(
     dockerfile,
     dockerfile.stages.map(({ instructions }) => usesOf(dockerfile, instructions)),
   )
+  CHECKED.add(dockerfile)
 }
+
+/** Dockerfiles whose stages are in order: one is asked for every platform, and by whoever looks at it. */
+const CHECKED = new WeakSet<Dockerfile>()
 
 /**
  * The stages that `target` needs, itself included, in an order in which they can be built. Throws DOCKERFILE_INVALID as
@@ -148,11 +153,13 @@ export interface Use {
 
 /** What instructions take from other stages of the file. Throws DOCKERFILE_INVALID as `copySource`. */
 export function usesOf(dockerfile: Dockerfile, instructions: readonly Instruction[]): readonly Use[] {
-  return instructions.flatMap(by => {
-    const sources =
-      by.kind === 'copy' ? [copySource(dockerfile, by)] : by.kind === 'run' ? mountSources(dockerfile, by) : []
-    return sources.flatMap(stage => (stage === undefined ? [] : { stage, by }))
-  })
+  const uses: Use[] = []
+  for (const by of instructions) {
+    const stage = by.kind === 'copy' ? copySource(dockerfile, by) : undefined
+    if (stage !== undefined) uses.push({ stage, by })
+    if (by.kind === 'run') for (const stage of mountSources(dockerfile, by)) uses.push({ stage, by })
+  }
+  return uses
 }
 
 function refuseCircles(dockerfile: Dockerfile, uses: readonly (readonly Use[])[]): void {

@@ -4,7 +4,7 @@ import { expandHeredoc } from '../dockerfile/expand.ts'
 import type { ArchimageError } from '../errors/error.ts'
 import type { CopyOp, CopySource } from './lowered.ts'
 import { joinPath } from './paths.ts'
-import { remoteSource } from './remote.ts'
+import { type RemoteSource, remoteSource } from './remote.ts'
 import type { StageState } from './stage-state.ts'
 
 interface CopyInput extends Pick<CopyOp, 'line' | 'range' | 'label'> {
@@ -22,10 +22,11 @@ export function copyOp(instruction: CopyInstruction | AddInstruction, state: Sta
   const sources = instruction.sources.map(word)
   const checksum = (instruction.kind === 'add' && instruction.checksum && word(instruction.checksum)) || undefined
   if (checksum !== undefined && sources.length !== 1) throw fail('--checksum is for one source')
-  const remotes = sources.flatMap(source => {
+  const remotes: { readonly word: string; readonly from: RemoteSource }[] = []
+  for (const source of sources) {
     const from = remoteSource(source, instruction, checksum, fail)
-    return from === undefined ? [] : [{ word: source, from }]
-  })
+    if (from !== undefined) remotes.push({ word: source, from })
+  }
   if (checksum !== undefined && remotes.length === 0)
     throw fail(
       'ADD --checksum needs one http(s) or git source',
@@ -35,7 +36,6 @@ export function copyOp(instruction: CopyInstruction | AddInstruction, state: Sta
   const chmod = instruction.chmod && word(instruction.chmod)
   if (chmod && !parseChmod(chmod))
     throw fail(`--chmod=${chmod} is not a mode`, 'write an octal mode up to 7777, or a symbolic one like u=rwX,go=rX')
-  const env = { get: (name: string) => state.env.get(name) }
   const relative = dest === '.' || dest === '' ? './' : dest
   return {
     kind: 'copy',
@@ -45,7 +45,7 @@ export function copyOp(instruction: CopyInstruction | AddInstruction, state: Sta
     ...(remotes.length === 0 ? {} : { remotes }),
     files: instruction.files.map(({ name, content, expand }) => ({
       name,
-      content: expand ? expandHeredoc(content, env, { escape: '\\' }).value : content,
+      content: expand ? expandHeredoc(content, state.env, { escape: '\\' }).value : content,
     })),
     dest: joinPath(state.config.WorkingDir ?? '/', relative, state.platform.os, true),
     ...(chown ? { chown } : {}),
@@ -61,14 +61,11 @@ export function copyOp(instruction: CopyInstruction | AddInstruction, state: Sta
 
 /** The line of history; `dest` as it is written, but expanded. */
 export function copyHistory(op: CopyOp, dest: string): string {
-  const words = [
-    op.add ? 'ADD' : 'COPY',
-    ...(op.parents ? ['--parents'] : []),
-    ...(op.chown ? [`--chown=${op.chown}`] : []),
-    ...(op.chmod ? [`--chmod=${op.chmod}`] : []),
-    ...op.sources,
-    ...op.files.map(file => `<<${file.name}`),
-    dest,
-  ]
-  return `${words.join(' ')} # buildkit`
+  let text = op.add ? 'ADD' : 'COPY'
+  if (op.parents) text += ' --parents'
+  if (op.chown) text += ` --chown=${op.chown}`
+  if (op.chmod) text += ` --chmod=${op.chmod}`
+  for (const source of op.sources) text += ` ${source}`
+  for (const { name } of op.files) text += ` <<${name}`
+  return `${text} ${dest} # buildkit`
 }

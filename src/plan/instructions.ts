@@ -36,7 +36,7 @@ export interface Scope {
   readonly created: string
   readonly warnings: string[]
   /** Where COPY and ADD take their files from. */
-  readonly source: (instruction: CopyInstruction | AddInstruction) => Promise<CopySource>
+  readonly source: (instruction: CopyInstruction | AddInstruction) => CopySource | Promise<CopySource>
   /** The stage, image or named context that a mount of a RUN names. */
   readonly mountSource: (name: string, instruction: RunInstruction) => Promise<CopySource>
   /** What the command line says of RUN steps. */
@@ -52,7 +52,7 @@ export function applyInstruction(
   instruction: Instruction,
   state: StageState,
   scope: Scope,
-): Op | undefined | Promise<Op> {
+): Op | Promise<Op> | undefined {
   const { os } = state.platform
   const word = (text: string): string => expanded(text, state, scope)
   const { config } = state
@@ -165,18 +165,20 @@ export function applyInstruction(
     return failure(scope.dockerfile, instruction, message, hint)
   }
 
-  async function copy(instruction: CopyInstruction | AddInstruction): Promise<Op> {
-    const from = await scope.source(instruction)
-    const dest = word(instruction.dest)
-    const op = copyOp(instruction, state, { from, dest, word, fail, ...placed(instruction) })
-    if (op.chown) checkOwner(`--chown=${op.chown}`, op.chown, op.link)
-    return write(op, copyHistory(op, dest))
+  function copy(instruction: CopyInstruction | AddInstruction): Op | Promise<Op> {
+    return when(scope.source(instruction), from => {
+      const dest = word(instruction.dest)
+      const op = copyOp(instruction, state, { from, dest, word, fail, ...placed(instruction) })
+      if (op.chown) checkOwner(`--chown=${op.chown}`, op.chown, op.link)
+      return write(op, copyHistory(op, dest))
+    })
   }
 
-  async function run(instruction: RunInstruction): Promise<Op> {
+  function run(instruction: RunInstruction): Op | Promise<Op> {
     const { file } = scope.dockerfile
-    const op = await runOp(instruction, state, { ...scope, file, word, fail, ...placed(instruction) })
-    return write(op, `RUN ${[...seenArguments(state), ...op.args].join(' ')} # buildkit`)
+    return when(runOp(instruction, state, { ...scope, file, word, fail, ...placed(instruction) }), op =>
+      write(op, `RUN ${[...seenArguments(state), ...op.args].join(' ')} # buildkit`),
+    )
   }
 
   /** BuildKit looks names up in what is there, and refuses where nothing is. */
@@ -193,6 +195,10 @@ export function applyInstruction(
   }
 }
 
+function when<T, R>(value: T | Promise<T>, then: (value: T) => R): R | Promise<R> {
+  return value instanceof Promise ? value.then(then) : then(value)
+}
+
 export function failure(dockerfile: Dockerfile, at: Instruction, message: string, hint?: string): ArchimageError {
   return new ArchimageError('DOCKERFILE_INVALID', message, {
     place: placeIn(dockerfile, at),
@@ -205,8 +211,10 @@ function expanded(text: string, state: StageState, { dockerfile }: Scope): strin
 }
 
 function addHistory(state: StageState, { created }: Scope, text: string, layer: boolean): undefined {
-  const entry = { created, created_by: text, comment: HISTORY_COMMENT }
-  state.history.push(layer ? entry : { ...entry, empty_layer: true })
+  const comment = HISTORY_COMMENT
+  state.history.push(
+    layer ? { created, created_by: text, comment } : { created, created_by: text, comment, empty_layer: true },
+  )
 }
 
 /** Arguments that speak to the builder only. */

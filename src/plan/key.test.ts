@@ -58,9 +58,9 @@ test('what changed is said in words', async () => {
   const text = 'FROM scratch\nARG V=1\nCOPY a /a\nENV V=$V\n'
   const before = await key(text)
   const files = await key(text, { files: 'other' })
-  expect(whatChanged(before.parts, files.parts)).toBe('files of COPY a /a changed')
+  expect(whatChanged(before.parts(), files.parts())).toBe('files of COPY a /a changed')
   const args = await key(text, { args: { V: '2' } })
-  expect(whatChanged(before.parts, args.parts)).toBe('the configuration changed')
+  expect(whatChanged(before.parts(), args.parts())).toBe('the configuration changed')
 })
 
 test('of a step count the files that it mounts, its network and rights, and neither caches nor secrets', async () => {

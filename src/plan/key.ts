@@ -32,8 +32,8 @@ export function fileUses(op: Op): FileUse[] {
 
 export interface CellKey {
   readonly key: string
-  /** What it is made of, by name, each as a digest. */
-  readonly parts: Readonly<Record<string, string>>
+  /** What it is made of, by name, each as a digest; made when it is asked for, as few are. */
+  readonly parts: () => Readonly<Record<string, string>>
 }
 
 /**
@@ -41,31 +41,36 @@ export interface CellKey {
  * what an instruction finds in the build context (or a named directory). Parts are kept so that a rebuild can say what changed.
  */
 export function cellKey(lowered: Lowered, options: KeyOptions, files: (use: FileUse) => string): CellKey {
-  const parts: Record<string, string> = {
-    format: String(FORMAT),
-    options: JSON.stringify([
-      options.docker,
-      options.compression,
-      options.timestamps,
-      options.epoch ?? null,
-      Object.entries(options.annotations).sort(),
-    ]),
-    config: JSON.stringify([lowered.target.index, lowered.target.config]),
-  }
+  const parts: (readonly [name: string, value: string])[] = [
+    ['format', String(FORMAT)],
+    [
+      'options',
+      JSON.stringify([
+        options.docker,
+        options.compression,
+        options.timestamps,
+        options.epoch ?? null,
+        Object.entries(options.annotations).sort(),
+      ]),
+    ],
+    ['config', JSON.stringify([lowered.target.index, lowered.target.config])],
+  ]
   for (const [index, stage] of [...lowered.stages].sort(([a], [b]) => a - b)) {
     const base = stage.base
-    parts[`stage ${index} ${stage.name} base`] =
-      base.kind === 'image' ? imageText(base.image) : base.kind === 'stage' ? `stage ${base.stage}` : 'scratch'
+    parts.push([
+      `stage ${index} ${stage.name} base`,
+      base.kind === 'image' ? imageText(base.image) : base.kind === 'stage' ? `stage ${base.stage}` : 'scratch',
+    ])
     for (const [i, op] of stage.ops.entries()) {
-      parts[`${index}.${i} ${op.label}`] = opText(op)
+      parts.push([`${index}.${i} ${op.label}`, opText(op)])
       const uses = fileUses(op)
-      if (uses.length > 0) parts[`${index}.${i} files of ${op.label}`] = uses.map(files).join()
+      if (uses.length > 0) parts.push([`${index}.${i} files of ${op.label}`, uses.map(files).join()])
     }
   }
-  const entries = Object.entries(parts)
-  const key = hash('sha256', entries.map(entry => `${JSON.stringify(entry)}\n`).join(''), 'hex')
-  const digests = Object.fromEntries(entries.map(([name, value]) => [name, hash('sha256', value, 'hex').slice(0, 16)]))
-  return { key, parts: digests }
+  return {
+    key: hash('sha256', parts.map(part => `${JSON.stringify(part)}\n`).join(''), 'hex'),
+    parts: () => Object.fromEntries(parts.map(([name, value]) => [name, hash('sha256', value, 'hex').slice(0, 16)])),
+  }
 }
 
 /**
@@ -75,7 +80,7 @@ export function cellKey(lowered: Lowered, options: KeyOptions, files: (use: File
  */
 export function engineKey({ key, parts }: CellKey, engine: string): CellKey {
   const own = engine === 'native' ? key : hash('sha256', `${engine} ${key}`, 'hex')
-  return { key: own, parts: { ...parts, engine } }
+  return { key: own, parts: () => ({ ...parts(), engine }) }
 }
 
 function imageText(image: BaseImage): string {

@@ -1,11 +1,4 @@
-import type {
-  AddInstruction,
-  CopyInstruction,
-  Dockerfile,
-  Instruction,
-  RunInstruction,
-  Stage,
-} from '../dockerfile/ast.ts'
+import type { CopyInstruction, Dockerfile, Instruction, RunInstruction, Stage } from '../dockerfile/ast.ts'
 import { parseDockerfile } from '../dockerfile/parse.ts'
 import {
   baseStage,
@@ -123,18 +116,17 @@ export async function lower(input: LowerInput): Promise<Lowered> {
   }
 
   async function namedContext(name: string, wanted: Platform): Promise<NamedContext | undefined> {
+    if (input.named === undefined) return undefined
     for (const one of contextNames(name)) {
-      const found = await input.named?.(one, wanted)
+      const found = await input.named(one, wanted)
       if (found) return found
     }
     return undefined
   }
 
   /** A named context of a stage's name stands in for the whole stage. */
-  function replacement(stage: Stage): Promise<NamedContext | undefined> {
-    return stage.name === undefined
-      ? Promise.resolve(undefined)
-      : namedContext(stage.name, froms[stage.index]!.platform ?? platform)
+  async function replacement(stage: Stage): Promise<NamedContext | undefined> {
+    return stage.name === undefined ? undefined : namedContext(stage.name, froms[stage.index]!.platform ?? platform)
   }
 
   async function beginning(stage: Stage): Promise<Beginning> {
@@ -205,10 +197,15 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       created,
       warnings,
       steps: input.steps ?? NO_PRIVILEGES,
-      source: async instruction => {
-        const source = await copySource(instruction, stage)
-        if (instruction.kind === 'copy' && instruction.from !== undefined) named(instruction.from, instruction, source)
-        return source
+      source: instruction => {
+        if (instruction.kind === 'add' || !instruction.from) return { kind: 'context' }
+        const { from } = instruction
+        const found = copiedStage(dockerfile, instruction)
+        const source = found ? earlier(found, stage, instruction) : foreign(from, stage, instruction)
+        return source.then(source => {
+          named(from, instruction, source)
+          return source
+        })
       },
       mountSource: async (name, instruction) => {
         const found = stageNamed(dockerfile, name)
@@ -248,12 +245,6 @@ export async function lower(input: LowerInput): Promise<Lowered> {
       ...(replaced ? { replaced } : {}),
     }
     return { lowered, state }
-  }
-
-  async function copySource(instruction: CopyInstruction | AddInstruction, stage: Stage): Promise<CopySource> {
-    if (instruction.kind === 'add' || !instruction.from) return { kind: 'context' }
-    const found = copiedStage(dockerfile, instruction)
-    return found ? earlier(found, stage, instruction) : foreign(instruction.from, stage, instruction)
   }
 
   async function earlier(found: Stage, stage: Stage, by: CopyInstruction | RunInstruction): Promise<CopySource> {

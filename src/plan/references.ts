@@ -49,8 +49,9 @@ export function needs(
   const platform = normalizePlatform(options.platform)
   const globals = globalArguments({ dockerfile, args: options.args }, platform, options.target)
   const target = targetStage(dockerfile, options.target)
+  const isNamed = Object.keys(options.named).length > 0
   const replaced = (name: string, wanted: Platform): boolean =>
-    contextNames(name).some(one => namedContext(options.named, one, wanted) !== undefined)
+    isNamed && contextNames(name).some(one => namedContext(options.named, one, wanted) !== undefined)
   const froms = dockerfile.stages.map(stage => expandFrom(stage, globals, dockerfile))
   const from = (stage: Stage): ExpandedFrom => froms[stage.index]!
   const isReplaced = (stage: Stage): boolean =>

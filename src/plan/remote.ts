@@ -36,6 +36,8 @@ export function remoteSource(
   checksum: string | undefined,
   fail: Fail,
 ): RemoteSource | undefined {
+  // Both have a colon, which paths seldom have.
+  if (!word.includes(':')) return undefined
   const git = gitSource(word, fail)
   const http = git === undefined && /^https?:\/\//.test(word)
   if (git === undefined && !http) return undefined

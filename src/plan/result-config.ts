@@ -46,6 +46,12 @@ const OMITTED = new Set(
 
 /** Without known fields that say nothing: `CMD []`, `"User": ""`. BuildKit writes none of them. */
 function withoutNothing<T extends object>(value: T): T {
-  const nothing = (inner: unknown): boolean => !inner || (typeof inner === 'object' && Object.keys(inner).length === 0)
-  return Object.fromEntries(Object.entries(value).filter(([key, inner]) => !(OMITTED.has(key) && nothing(inner)))) as T
+  const says = ([key, inner]: readonly [string, unknown]): boolean => !OMITTED.has(key) || !isNothing(inner)
+  for (const key in value)
+    if (!says([key, value[key]])) return Object.fromEntries(Object.entries(value).filter(says)) as T
+  return value
+}
+
+function isNothing(value: unknown): boolean {
+  return !value || (typeof value === 'object' && Object.keys(value).length === 0)
 }

@@ -35,7 +35,7 @@ interface RunInput extends Pick<RunOp, 'line' | 'range' | 'label'> {
 }
 
 /** RUN with everything expanded, as BuildKit's frontend does. Throws DOCKERFILE_INVALID, NOT_ALLOWED, UNSUPPORTED. */
-export async function runOp(instruction: RunInstruction, state: StageState, input: RunInput): Promise<RunOp> {
+export function runOp(instruction: RunInstruction, state: StageState, input: RunInput): RunOp | Promise<RunOp> {
   const { args, steps, word, fail, line, range, label } = input
   refuseDevices(instruction, input)
   const network = networkOf(instruction, steps)
@@ -47,29 +47,37 @@ export async function runOp(instruction: RunInstruction, state: StageState, inpu
   const mounts: RunMount[] = []
   if (script.kind === 'file')
     mounts.push({ kind: 'script', target: `/dev/pipes/${script.name}`, content: script.content })
-  for (const raw of instruction.mounts) mounts.push(await mountOf(parseMount(raw, word, fail)))
-  const env = new Map(state.env)
-  const ssh = mounts.find(mount => mount.kind === 'ssh')
-  if (ssh && !env.has('SSH_AUTH_SOCK')) env.set('SSH_AUTH_SOCK', ssh.target)
-  // DESIGN §4, times: steps see the moment that their files get.
-  const epoch = Object.hasOwn(args, 'SOURCE_DATE_EPOCH') ? args['SOURCE_DATE_EPOCH'] : undefined
-  if (epoch && !env.has('SOURCE_DATE_EPOCH')) env.set('SOURCE_DATE_EPOCH', epoch)
-  return {
-    kind: 'run',
-    args:
-      script.kind === 'exec'
-        ? script.args
-        : [...shellOf(state), script.kind === 'file' ? `/dev/pipes/${script.name}` : script.text],
-    env: [...env].map(([key, value]) => `${key}=${value}`),
-    cwd: slashed(state.config.WorkingDir || '/', state.platform.os),
-    user: state.config.User ?? '',
-    mounts: inOrder(mounts),
-    network,
-    insecure,
-    hostname: args['BUILDKIT_SANDBOX_HOSTNAME'] || HOSTNAME,
-    line,
-    range,
-    label,
+  return instruction.mounts.length === 0 ? operation() : addMounts().then(operation)
+
+  function operation(): RunOp {
+    const env: string[] = []
+    for (const [key, value] of state.env) env.push(`${key}=${value}`)
+    const ssh = mounts.find(mount => mount.kind === 'ssh')
+    if (ssh && !state.env.has('SSH_AUTH_SOCK')) env.push(`SSH_AUTH_SOCK=${ssh.target}`)
+    // DESIGN §4, times: steps see the moment that their files get.
+    const epoch = Object.hasOwn(args, 'SOURCE_DATE_EPOCH') ? args['SOURCE_DATE_EPOCH'] : undefined
+    if (epoch && !state.env.has('SOURCE_DATE_EPOCH')) env.push(`SOURCE_DATE_EPOCH=${epoch}`)
+    return {
+      kind: 'run',
+      args:
+        script.kind === 'exec'
+          ? script.args
+          : [...shellOf(state), script.kind === 'file' ? `/dev/pipes/${script.name}` : script.text],
+      env,
+      cwd: slashed(state.config.WorkingDir || '/', state.platform.os),
+      user: state.config.User ?? '',
+      mounts: inOrder(mounts),
+      network,
+      insecure,
+      hostname: args['BUILDKIT_SANDBOX_HOSTNAME'] || HOSTNAME,
+      line,
+      range,
+      label,
+    }
+  }
+
+  async function addMounts(): Promise<void> {
+    for (const raw of instruction.mounts) mounts.push(await mountOf(parseMount(raw, word, fail)))
   }
 
   function isAbsolute(path: string): boolean {

@@ -32,9 +32,11 @@ export interface EpochInput {
 export async function resolveEpoch(
   input: EpochInput,
 ): Promise<{ readonly epoch?: number; readonly args: Readonly<Record<string, string>> }> {
-  const { args } = input
+  const { args, dockerfile } = input
+  const isGiven = Object.hasOwn(args, NAME)
+  if (!isGiven && !dockerfile.globalArgs.some(one => one.args.some(({ key }) => key === NAME))) return { args }
   const globals = globalArguments(input, input.platform, '')
-  const text = Object.hasOwn(args, NAME) ? args[NAME]! : globals.get(NAME)
+  const text = isGiven ? args[NAME]! : globals.get(NAME)
   if (text === undefined || text.trim() === '') return { args }
   if (/^\s*\d+\s*$/.test(text)) return { epoch: parseSourceDateEpoch(text)!, args }
   const epoch = await named(text.trim(), globals, input)

@@ -15,7 +15,7 @@ import { parseReference } from '../oci/reference.ts'
 import { contextNames, namedContext } from '../plan/context-names.ts'
 import { type ContextView, findIn } from '../plan/context-view.ts'
 import type { PlannedCell } from '../plan/graph.ts'
-import { cellKey, type FileUse, fileUses } from '../plan/key.ts'
+import { type CellKey, cellKey, type FileUse, fileUses } from '../plan/key.ts'
 import { lower, type NamedContext } from '../plan/lower.ts'
 import type { BaseImage, Lowered } from '../plan/lowered.ts'
 import { placedAt } from '../plan/placed.ts'
@@ -60,13 +60,19 @@ export interface CellSettings extends DockerfileSettings {
 export interface Prepared {
   readonly cell: Cell
   readonly key: string
-  readonly parts: Readonly<Record<string, string>>
+  readonly parts: CellKey['parts']
   /** What checks of its Dockerfile find, without looking at anything that a build does not. Throws CHECK_FAILED. */
   readonly check: () => readonly Finding[]
   readonly warnings: readonly string[]
   readonly fallback?: string
   /** A stage of it shall run again (`--no-cache-filter`): what is known of the image does not count. */
   readonly fresh: boolean
+}
+
+/** What the times of a cell are, and its arguments with that in them. */
+interface Moment {
+  readonly args: Readonly<Record<string, string>>
+  readonly times: TimePolicy
 }
 
 /** The image of a service that a cell needs: its manifest, or for checks what it would be. */
@@ -117,14 +123,17 @@ export class Preparation {
 
   /** The Dockerfile of a cell with everything expanded and resolved. `seen` is told of each image that it stands on. */
   async lower(
-    { service, platform, dockerfile }: Pick<PlannedCell, 'service' | 'platform' | 'dockerfile'>,
+    cell: Pick<PlannedCell, 'service' | 'platform' | 'dockerfile'>,
     upstream: Upstream,
     seen: (reference: string, wanted: Platform, image: BaseImage) => void = () => {},
-    target = this.settings.target ?? service.target,
+    target = this.settings.target ?? cell.service.target,
+    moment?: Moment,
   ): Promise<Lowered> {
     const { settings } = this
-    const { args, times } = await this.moment(service, dockerfile, platform)
+    const { service, platform, dockerfile } = cell
+    const { args, times } = moment ?? (await this.moment(service, dockerfile, platform))
     const { fixed } = times
+    const isNamed = Object.keys(service.buildContexts).length > 0
     return lower({
       dockerfile,
       platform,
@@ -139,7 +148,7 @@ export class Preparation {
         seen(reference, wanted, image)
         return image
       },
-      named: (name, wanted) => this.named(name, wanted, service, upstream),
+      ...(isNamed ? { named: (name, wanted) => this.named(name, wanted, service, upstream) } : {}),
     })
   }
 
@@ -147,12 +156,13 @@ export class Preparation {
   async prepare(planned: PlannedCell, upstream: Upstream): Promise<Prepared> {
     const { service, platform, dockerfile, dockerfilePath } = planned
     const { settings } = this
-    const { args, times } = await this.moment(service, dockerfile, platform)
+    const moment = await this.moment(service, dockerfile, platform)
+    const { args, times } = moment
     const target = settings.target ?? service.target
     const bases = new Map<string, KnownImage>()
-    const lowered = await this.lower(planned, upstream, (reference, wanted, image) =>
-      bases.set(`${reference} ${formatPlatform(wanted)}`, knownBase(image)),
-    )
+    const seen = (reference: string, wanted: Platform, image: BaseImage): void =>
+      void bases.set(`${reference} ${formatPlatform(wanted)}`, knownBase(image))
+    const lowered = await this.lower(planned, upstream, seen, target, moment)
     const keep = times.mode === 'keep'
     const { tree, folder } = await this.mainContext(service, dockerfilePath, platform)
     const context = this.contexts.view(tree, keep)
@@ -243,12 +253,7 @@ export class Preparation {
     return out
   }
 
-  /** What the times of a cell are, and its arguments with that in them. */
-  private async moment(
-    service: Service,
-    dockerfile: Dockerfile,
-    platform: Platform,
-  ): Promise<{ readonly args: Readonly<Record<string, string>>; readonly times: TimePolicy }> {
+  private async moment(service: Service, dockerfile: Dockerfile, platform: Platform): Promise<Moment> {
     const { settings, main, contexts } = this
     const { buildContexts } = service
     const about = { dockerfile, platform, args: this.args(service), buildContexts, main, contexts }

@@ -17,7 +17,10 @@ export interface CellRecord {
   readonly size: number
 }
 
-export type LastBuild = CellKey
+export interface LastBuild {
+  readonly key: string
+  readonly parts: Readonly<Record<string, string>>
+}
 
 /** The image that a key made before, if all of it is still to be had. */
 export function recordedImage(
@@ -70,8 +73,10 @@ export function recordImage(key: string, manifest: ImageManifest, store: Store):
   return record
 }
 
-export function recordLast(root: string, cell: string, last: LastBuild, store: Store): void {
-  if (lastBuild(root, cell, store)?.key !== last.key) store.records.put(LAST, `${root} ${cell}`, last)
+export function recordLast(root: string, cell: string, { key, parts }: CellKey, store: Store): void {
+  if (lastBuild(root, cell, store)?.key === key) return
+  const last: LastBuild = { key, parts: parts() }
+  store.records.put(LAST, `${root} ${cell}`, last)
 }
 
 /** The platforms for which a service of a project was built here, as `formatPlatform`. */

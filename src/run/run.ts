@@ -660,7 +660,7 @@ export function planGraph(
 export function whyBuilt(force: boolean, last: LastBuild | undefined, prepared: CellKey): string {
   if (force) return 'forced'
   if (last === undefined) return 'never built here'
-  return last.key === prepared.key ? 'its image is no longer in the store' : whatChanged(last.parts, prepared.parts)
+  return last.key === prepared.key ? 'its image is no longer in the store' : whatChanged(last.parts, prepared.parts())
 }
 
 /** Milliseconds that work which was told to stop may take to do so; then the run ends without it. */
