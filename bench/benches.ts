@@ -15,6 +15,7 @@ import { must, peer } from '../test/peers/index.ts'
 import { pushFolder } from './bases.ts'
 import { copyMany, copyToFile, copyToRegistry } from './copies.ts'
 import { programBytes } from './data.ts'
+import { longDockerfile, writeDockerfiles } from './dockerfiles.ts'
 import { ARCHIMAGE, type Bench, type Contender } from './measure.ts'
 import {
   clearBuildah,
@@ -156,6 +157,18 @@ export const BENCHES: Readonly<Record<string, (parts: Parts) => Promise<Bench>>>
   'copy-layout': parts => copyToFile(parts, 'layout'),
   'copy-tar': parts => copyToFile(parts, 'tar'),
   'copy-many': copyMany,
+  'parse-project': parts =>
+    planning(parts, 'parse-project', '200 Dockerfiles of 100 lines', folder => {
+      writeDockerfiles(folder, 200)
+    }),
+  'parse-long': parts =>
+    planning(parts, 'parse-long', 'one Dockerfile of 20,000 lines: continuations and a heredoc', folder => {
+      writeFileSync(join(folder, 'Dockerfile'), longDockerfile(20_000))
+      writeFileSync(
+        join(folder, 'archimage.yaml'),
+        'platforms: [linux/amd64]\nservices:\n  long: { dockerfile: Dockerfile }\n',
+      )
+    }),
   start: async parts => {
     const version = (name: string, command: readonly (string | undefined)[]): Contender[] =>
       command[0] === undefined ? [] : [{ name, run: async () => void (await must(command as string[])) }]
@@ -247,6 +260,15 @@ async function projectContenders(
         2,
       ),
   }))
+}
+
+/** `plan` of a project that was never built: Dockerfiles parsed and lowered, what they copy looked up and hashed. */
+async function planning(parts: Parts, name: string, what: string, write: (folder: string) => void): Promise<Bench> {
+  const folder = parts.place(name)
+  write(folder)
+  const env = { ...process.env, ARCHIMAGE_HOME: join(parts.folder, 'home-plan') }
+  const run = async (): Promise<void> => void (await must([parts.archimage, '-C', folder, 'plan'], { env }))
+  return { name, title: `plan: ${what}`, rounds: 20, contenders: [{ name: ARCHIMAGE, run }], limit: 150 }
 }
 
 function archiveOf(parts: Parts, name: string): string {
