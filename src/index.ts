@@ -132,6 +132,7 @@ export { type ImageNode, readImage } from './inspect/read.ts'
 
 // Images edited without a build: a value, to be copied from.
 
+export { type Delivery, deliver } from './mutate/deliver.ts'
 export type { ConfigEdits } from './mutate/edits.ts'
 export { type Mutated, type Mutation, mutate, mutatedSource } from './mutate/mutate.ts'
 

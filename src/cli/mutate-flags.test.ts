@@ -104,6 +104,15 @@ test('ports, volumes, layers, bases', () => {
   expect(basesOf(options())).toBeUndefined()
 })
 
+test('platforms as crane writes them', () => {
+  expect(plain('--set-platform', 'windows/amd64:10.0.20348.1').platform).toEqual({
+    os: 'windows',
+    architecture: 'amd64',
+    'os.version': '10.0.20348.1',
+  })
+  expect(plain('--config-platform', 'arm').platform).toMatchObject({ architecture: 'arm', variant: 'v7' })
+})
+
 test('what is refused is refused by name', () => {
   for (const flag of ['--to-oci', '--layer-reproducible', '--annotation-promote'])
     expect(failure(flag)).toContain(`UNSUPPORTED ${flag} is not supported: `)

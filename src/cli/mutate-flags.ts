@@ -163,9 +163,15 @@ function plainEdits(options: Options, created: string | undefined): ConfigEdits 
     ...(cmd === undefined ? {} : { cmd }),
     ...(ports.clear || ports.add.length + ports.remove.length > 0 ? { ports } : {}),
     ...(volumes.add.length + volumes.remove.length > 0 ? { volumes } : {}),
-    ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
+    ...(platform === undefined ? {} : { platform: cranePlatform(platform) }),
     ...(created === undefined ? {} : { created }),
   }
+}
+
+/** crane writes the version of the operating system behind a colon. */
+function cranePlatform(text: string): Platform {
+  const [, platform = text, version] = /^([^:]+):(\d[\d.]*)$/.exec(text) ?? []
+  return { ...parsePlatform(platform), ...(version === undefined ? {} : { 'os.version': version }) }
 }
 
 const split = (value: unknown): string[] => strings(value).flatMap(one => one.split(',').filter(Boolean))

@@ -1,15 +1,12 @@
 import { ArchimageError } from '../errors/error.ts'
 import { readImage } from '../inspect/read.ts'
-import { type Base, type Mutated, type Mutation, mutate, mutatedSource } from '../mutate/mutate.ts'
+import { deliver } from '../mutate/deliver.ts'
+import { type Base, type Mutated, type Mutation, mutate } from '../mutate/mutate.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
-import type { Platform } from '../oci/platform.ts'
 import { formatReference, isTag, parseReference, type Reference } from '../oci/reference.ts'
 import { stringify } from '../report/json.ts'
-import { copy } from '../transports/copy.ts'
 import { Places } from '../transports/copy-places.ts'
-import type { CopyImage, Place } from '../transports/copy-request.ts'
 import { formatLocation, type Location, parseLocation } from '../transports/location.ts'
-import type { Transport } from '../transports/transport.ts'
 import { command, type Invocation, insecureOption, list, parse, print, say } from './command.ts'
 import { look } from './copy-sides.ts'
 import { addMutateFlags, basesOf, mutationOf, refuseMutateFlags } from './mutate-flags.ts'
@@ -62,12 +59,17 @@ export async function run(invocation: Invocation): Promise<number> {
     tell(mutated, placeInWords(location), options)
     const written: Written[] = []
     if (options['dryRun'] !== true) {
-      const from = mutatedSource(source.place.transport, mutated, work)
-      for (const target of targets) {
+      for (const { location: to, tags } of targets) {
         // what holds one platform only gets the one that was edited
-        const only = SINGLE.includes(target.location.kind) ? mutation.platforms : undefined
-        const digest = await deliver(mutated, from, source.place, target, places, only, signal)
-        written.push({ place: labelOf(target), tags: target.tags, digest })
+        const only = SINGLE.includes(to.kind) ? mutation.platforms : undefined
+        const delivery = {
+          source: source.place,
+          target: await places.open(to, 'write'),
+          tags,
+          inPlace: location.kind === 'store' && to.kind === 'store',
+          ...(only === undefined ? {} : { platforms: only }),
+        }
+        written.push({ place: delivery.target.label, tags, digest: await deliver(mutated, delivery, work) })
       }
       await places.commit(true, signal)
     }
@@ -147,37 +149,6 @@ function created(source: Location, text: string): string {
   if (!('reference' in source)) return `${source.kind}:${source.path}:${text}`
   const { registry, repository } = source.reference
   return `${source.kind === 'registry' ? 'docker' : source.kind}://${registry}/${repository}:${text}`
-}
-
-/** What is new goes first, from wherever it is; then all the rest as any copy. */
-async function deliver(
-  mutated: Mutated,
-  from: Transport,
-  source: Place,
-  { location, tags }: Target,
-  places: Places,
-  platforms: readonly Platform[] | undefined,
-  signal: AbortSignal,
-): Promise<Digest> {
-  const target = await places.open(location, 'write')
-  const fresh = new Set([...mutated.blobs.map(({ descriptor }) => descriptor.digest), ...mutated.made])
-  for (const manifest of mutated.manifests) {
-    if (manifest.kind !== 'image') continue
-    for (const blob of [manifest.config, ...manifest.layers])
-      if (fresh.has(blob.digest) || mutated.elsewhere.has(blob.digest))
-        await target.transport.putBlob(blob, () => from.blob(blob, { signal }), { signal })
-  }
-  const image: CopyImage = {
-    source: { ...source, transport: from },
-    name: mutated.top.digest,
-    target,
-    tags,
-    options: platforms === undefined ? {} : { platforms },
-  }
-  const { images } = await copy([image], { signal, emit: () => {} })
-  const [outcome] = images
-  if (outcome?.error !== undefined) throw outcome.error
-  return outcome?.digest ?? mutated.top.digest
 }
 
 /** Bases are read when an image is put on them, each once. */

@@ -289,6 +289,49 @@ requirePeers(
   expect(stdout).toBe('podman yes amd64\n')
 })
 
+describe('where the result goes', () => {
+  requirePeers('docker-registry')(
+    'by digest, unless a tag is given or is to move; the same edits are the same image',
+    async () => {
+      const repository = new Remote({ url: `http://${host}` }, 'where')
+      await push(host, 'where:1', [image('amd64', 'x'), image('arm64', 'x')])
+      const before = await repository.digest('1')
+      const once = await sandbox.must(['mutate', `${host}/where:1`, '-l', 'n=1'])
+      const twice = await sandbox.must(['mutate', `${host}/where:1`, '-l', 'n=1', '--json'])
+      const { digest, images } = JSON.parse(twice.stdout)
+      expect(once.stdout).toBe(`${host}/where@${digest}\n`)
+      expect(await repository.digest('1')).toBe(before!)
+      expect(await repository.digest(digest)).toBe(digest)
+      expect(images.map((one: { platform: string }) => one.platform)).toEqual(['linux/amd64', 'linux/arm64'])
+      await sandbox.must(['mutate', `${host}/where:1`, '-l', 'n=1', '--replace'])
+      expect(await repository.digest('1')).toBe(digest)
+      const same = await sandbox.must(['mutate', `${host}/where:1`, '-l', 'n=1', '-t', `${host}/where:same`])
+      expect(same.stderr).toContain('linux/amd64  unchanged')
+      expect(await repository.digest('same')).toBe(digest)
+      const dry = await sandbox.must(['mutate', `${host}/where:1`, '-l', 'n=2', '-t', `${host}/where:dry`, '--dry-run'])
+      expect(await repository.digest(dry.stdout.trim())).toBeUndefined()
+      expect(await repository.digest('dry')).toBeUndefined()
+      const immutable = await sandbox.run(['mutate', `${host}/where:none`, '-l', 'n=1'])
+      expect([immutable.code, immutable.stderr]).toEqual([1, expect.stringContaining('does not exist')])
+    },
+  )
+
+  requirePeers('docker-registry')('in the store bases that nobody fetched stay where they are', async () => {
+    await push(host, 'base:1', [image('amd64', 'base')])
+    const context = sandbox.project('on-base', { Dockerfile: `FROM ${host}/base:1\nENV A=2\n` })
+    await sandbox.must(['build', '-q', '-t', 'on-base:1', '--platform', 'linux/amd64', context])
+    await sandbox.must(['mutate', 'on-base:1', '-e', 'A=3', '-t', 'on-base:2'])
+    const { stdout } = await sandbox.must(['ls', '--json'])
+    const complete = JSON.parse(stdout).map((one: { complete: boolean }) => one.complete)
+    expect(complete).toEqual([false, false])
+    await sandbox.must(['push', 'on-base:2', `${host}/on-base:2`])
+    const found = await sandbox.must(['inspect', '--remote', '--format', '{{.Env}}', `${host}/on-base:2`])
+    expect(found.stdout).toBe('[PATH=/bin A=3]\n')
+    const unnamed = await sandbox.run(['mutate', 'on-base:1', '-l', 'a=b'])
+    expect([unnamed.code, unnamed.stderr]).toEqual([2, expect.stringContaining('the result needs a name')])
+  })
+})
+
 describe('tags', () => {
   requirePeers('docker-registry')('are given, listed and taken away alone', async () => {
     await push(host, 'tags:one', [image('amd64', 'x')])
