@@ -14,9 +14,10 @@ test('the example of docs/faulty-registry.md does what the text says', async () 
     expect(same).toBe('true')
     // The PUT that was cut has no answer; what was left went by PATCH; the second GET brought the rest.
     const sent = requests.filter(line => /registry (PUT|PATCH|GET)/.test(line) && !line.endsWith(' 401'))
-    expect(sent).toEqual([
+    // It is asked how far the upload got, more than once when the server is still writing what came before the cut.
+    expect(sent).toContain('registry GET 204')
+    expect(sent.filter(line => line !== 'registry GET 204')).toEqual([
       'registry PUT 0',
-      'registry GET 204',
       'registry PATCH 202',
       'registry PUT 201',
       'registry GET 200',
