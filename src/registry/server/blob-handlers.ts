@@ -73,7 +73,7 @@ export function parseRange(
     return length === 0 ? 'unsatisfiable' : { start: size - length, end: size }
   }
   const start = Number(first)
-  if (last !== '' && Number(last) < start) return undefined
-  if (start >= size) return 'unsatisfiable'
+  // A range that ends before it begins may be ignored or refused (section 14.2); the conformance suite wants the latter.
+  if (start >= size || (last !== '' && Number(last) < start)) return 'unsatisfiable'
   return { start, end: last === '' ? size : Math.min(Number(last) + 1, size) }
 }
