@@ -50,11 +50,15 @@ export function parseManifest(
   digest: Digest = sha256(raw),
 ): Manifest {
   const json = parseJsonObject(raw, what)
-  const fail = (why: string): never => {
-    throw new ArchimageError('MANIFEST_INVALID', `${what}: ${why}`)
+  const fail = (why: string, hint?: string): never => {
+    throw new ArchimageError('MANIFEST_INVALID', `${what}: ${why}`, hint === undefined ? {} : { hint })
   }
   if (json['schemaVersion'] !== 2) {
-    if (json['schemaVersion'] === 1) return fail('Docker schema 1 is not supported; it has been obsolete since 2017')
+    if (json['schemaVersion'] === 1)
+      return fail(
+        'Docker schema 1 is not supported; it has been obsolete since 2017',
+        'push the image again with a current tool; for old content: skopeo copy --format v2s2',
+      )
     return fail('schemaVersion is not 2')
   }
   const hasImage = 'config' in json || 'layers' in json

@@ -73,6 +73,8 @@ const RETRY = new Set([408, 429, 499, 500, 502, 503, 504, 522])
 const SHARED = new Set([429, 502, 503])
 const MAX_ERROR_BODY = 64 * 1024
 const MAX_REDIRECTS = 10
+/** Tokens that one request tries. */
+const TOKENS = 6
 
 /** HTTP to registries: scheme, TLS, proxies, credentials, redirects, retries. One for a whole run. */
 export class Client {
@@ -239,8 +241,11 @@ export class Client {
     for (let round = 0; ; round++) {
       const answer = await this.#follow(request, header, signal)
       answer.anonymous = header === undefined
-      if (request.plain || answer.status !== 401 || answer.url.origin !== host.origin || round === 2) return answer
+      if (request.plain || answer.status !== 401 || answer.url.origin !== host.origin) return answer
       let challenges = parseChallenges(answer.headers.get('www-authenticate') ?? '')
+      // A token may end between its coming and its use, many times where many requests share it.
+      const ended = challenges.some(({ parameters }) => parameters['error'] === 'invalid_token')
+      if (round === (ended ? TOKENS : 2)) return answer
       // gcr.io leaves the challenge out on paths of repositories.
       if (challenges.length === 0 && header === undefined) challenges = await this.#ping(request, signal)
       const next = await this.#auth.respond(who, challenges, answer.url, header)

@@ -18,6 +18,10 @@ test('schemes: HTTPS, HTTP on loopback, both for insecure hosts until one has an
   expect(local.switchScheme(failed('ECONNRESET'))).toBe(true)
   expect(local.origin).toBe('https://[::1]:5000')
 
+  // Cut in the clear, no TLS either: it speaks HTTP, and what cuts is the network.
+  expect(local.switchScheme(failed('EPROTO'))).toBe(true)
+  expect([local.url('/'), local.switchScheme(failed('ECONNRESET'))]).toEqual(['http://[::1]:5000/', false])
+
   const insecure = new Host('r.test', { insecure: true, env })
   expect(insecure.tls).toEqual({ rejectUnauthorized: false })
   expect(insecure.switchScheme(failed('ENOTFOUND'))).toBe(false)

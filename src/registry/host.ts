@@ -66,6 +66,7 @@ export class Host {
   #scheme: 'http' | 'https'
   readonly #alternative: 'http' | 'https' | undefined
   #settled = false
+  #switched = false
   #notBefore = 0
   #failingSince: number | undefined
   #tls: TlsSettings | undefined | null = null
@@ -135,7 +136,10 @@ export class Host {
     const closed = ['ECONNRESET', 'EPROTO', 'ConnectionClosed', 'EPIPE'].includes(code)
     const otherPort = /:\d+$/.test(this.authority) ? [] : ['ECONNREFUSED', 'ConnectionRefused', 'ETIMEDOUT']
     if (error !== undefined && !closed && !(this.insecure && otherPort.includes(code))) return false
+    // Back from a try with TLS that met none: connections were cut in the clear for another reason.
+    if (this.#switched && this.#scheme === 'https' && code === 'EPROTO') this.#settled = true
     this.#scheme = this.#scheme === 'http' ? 'https' : 'http'
+    this.#switched = true
     return true
   }
 

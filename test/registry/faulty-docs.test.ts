@@ -27,4 +27,4 @@ test('the example of docs/faulty-registry.md does what the text says', async () 
   } finally {
     removeFolder(folder)
   }
-})
+}, 60_000)
