@@ -227,9 +227,13 @@ class Reading {
   }
 
   async #plan(entry: Descriptor, depth: number): Promise<PlannedManifest> {
+    const follow = this.#follow && isIndexType(entry.mediaType)
+    // Asked for at once: what leads to it is not there, so most likely it is not either.
+    const early = this.#follow ? undefined : this.manifest(entry)
+    early?.catch(() => {})
     const there = this.#skip && (await this.#target.head(entry.digest, { signal: this.#signal })) !== undefined
-    if (there && !(this.#follow && isIndexType(entry.mediaType))) return { descriptor: entry, there, children: [] }
-    return { ...(await this.tree(await this.manifest(entry), undefined, depth)), there }
+    if (there && !follow) return { descriptor: entry, there, children: [] }
+    return { ...(await this.tree(await (early ?? this.manifest(entry)), undefined, depth)), there }
   }
 
   /** Referrers and digest tags of all manifests of a tree, and of what is found that way. */

@@ -33,7 +33,7 @@ export interface CopyResult {
 /** Blobs that are asked for, opened or sent at a time … */
 const BLOBS = 16
 /** … and those of them that move: each has a download behind it. */
-const STREAMS = 3
+const STREAMS = 4
 const JOBS = 4
 
 /**
@@ -132,7 +132,8 @@ class Session {
   async #parts(node: PlannedManifest, image: CopyImage): Promise<void> {
     const { manifest, there, children } = node
     if (there || manifest === undefined) return
-    const blobs = blobsOf(manifest, image.options.foreignLayers === true)
+    // The largest first: what is left at the end then is small, and no connection works alone for long.
+    const blobs = blobsOf(manifest, image.options.foreignLayers === true).toSorted((a, b) => b.size - a.size)
     await all([
       ...children.map(async child => {
         await this.#parts(child, image)
