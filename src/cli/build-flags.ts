@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { ENGINES } from '../engines/names.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { insecureOption, list, say, switchOrValue } from './command.ts'
+import { addTlsFlags } from './registry-flags.ts'
 import { addStepFlags } from './step-flags.ts'
 
 /** Flags of docker buildx build that archimage refuses, each with the reason (DESIGN §5: never "unknown option"). */
@@ -9,6 +10,10 @@ const REFUSED: readonly (readonly [flags: string, reason: string])[] = [
   ['--builder <name>', 'archimage has no builder instances: it builds in its own process'],
   ['--cgroup-parent <cgroup>', 'limits are set for each RUN step by itself: --resource'],
   ['--policy <value>', 'policies are not supported'],
+  [
+    '--creds <user:password>',
+    'bases and images may be in several registries; archimage login, or --authfile, says which it is for',
+  ],
   ['-D, --debug', 'use --progress plain to see every step'],
 ]
 
@@ -83,6 +88,8 @@ export function addBuildFlags(program: Command): Command {
     .addOption(list('--attest <value>', '').hideHelp())
     .addOption(new Option('--provenance <value>').hideHelp())
     .addOption(new Option('--sbom <value>').hideHelp())
+    .option('--authfile <file>', "credentials from this file of docker's or podman's form, in place of theirs")
+  addTlsFlags(program)
   addStepFlags(program)
   for (const [flags, reason] of REFUSED) program.addOption(new Option(flags, reason).hideHelp())
   for (const flags of IGNORED) program.addOption(new Option(flags).hideHelp())

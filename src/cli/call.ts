@@ -15,6 +15,7 @@ import { terminal } from '../sys/terminal.ts'
 import type { Call } from './call-method.ts'
 import { checkRequest, runCheck } from './check-request.ts'
 import { open, say } from './command.ts'
+import { fileOptions } from './registry-flags.ts'
 import type { Options } from './request.ts'
 
 /** Does what was asked for instead of a build, and gives the exit code. */
@@ -87,7 +88,7 @@ async function readOne(
     const files = new Dockerfiles(project.root, settings)
     return { bytes: files.bytes(path), dockerfile: files.at(path).dockerfile }
   }
-  const tools = open(options, say)
+  const tools = open(options, say, fileOptions(options))
   try {
     const { preparation } = openPreparation(request, { ...tools, emit: () => {}, signal })
     await preparation.open(request.services)

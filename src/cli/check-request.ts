@@ -5,6 +5,7 @@ import { selectServices } from '../project/select.ts'
 import { type CheckReport, type CheckRequest, checkServices } from '../run/check.ts'
 import { withFlags } from './build.ts'
 import { open, say } from './command.ts'
+import { fileOptions } from './registry-flags.ts'
 import { askedPlatforms, isPath, type Options, platformsOf, settingsOf, singleImage, withOverrides } from './request.ts'
 
 /** The Dockerfiles that the words of a command line mean: of services, or the one of a path. Throws USAGE. */
@@ -47,7 +48,7 @@ export async function checkRequest(
 
 /** Runs the checks; what could not be looked at is told on stderr. */
 export async function runCheck(request: CheckRequest, options: Options, signal: AbortSignal): Promise<CheckReport> {
-  const tools = open(options, say)
+  const tools = open(options, say, fileOptions(options))
   try {
     const report = await checkServices(request, { ...tools, emit: () => {}, signal })
     for (const note of report.notes) say(`note: ${note}`)

@@ -9,6 +9,7 @@ import { type CachePlace, type CacheTarget, parseCacheFrom, parseCacheTo } from 
 import { type RunOutcome, type RunRequest, run } from '../run/run.ts'
 import { terminal } from '../sys/terminal.ts'
 import { open, print, say } from './command.ts'
+import { fileOptions } from './registry-flags.ts'
 import { type Options, type OutputChoice, strings } from './request.ts'
 
 export interface Outputs {
@@ -86,7 +87,7 @@ export async function execute(
     ...(root === undefined ? {} : { root }),
   })
   const warn = (message: string): void => report.emit({ type: 'warning', message })
-  const tools = open(options, warn)
+  const tools = open(options, warn, fileOptions(options))
   try {
     const outcome = await run(request, { ...tools, emit: report.emit, signal })
     report.close()

@@ -72,6 +72,12 @@ export function tlsOptions(
   }
 }
 
+/** The same, with `--authfile`: all that is not for one registry alone. */
+export function fileOptions(options: Readonly<Record<string, unknown>>, side?: Side): RegistryOptions {
+  const authFile = flagValue(options, side)('authfile')
+  return { ...tlsOptions(options, side), ...(typeof authFile === 'string' ? { authFile } : {}) }
+}
+
 /**
  * What all these flags say, for `openRegistry`. Credentials go to `registries` alone: those that the command line names, never
  * their mirrors.
@@ -81,12 +87,9 @@ export async function registryOptions(
   registries: readonly string[],
   side?: Side,
 ): Promise<RegistryOptions> {
-  const value = flagValue(options, side)
-  const authFile = value('authfile')
-  const credential = await credentialOf(value)
+  const credential = await credentialOf(flagValue(options, side))
   return {
-    ...tlsOptions(options, side),
-    ...(typeof authFile === 'string' ? { authFile } : {}),
+    ...fileOptions(options, side),
     ...(credential === undefined
       ? {}
       : { hosts: Object.fromEntries(registries.map(registry => [registry, { credential }])) }),

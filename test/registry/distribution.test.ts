@@ -41,6 +41,19 @@ requirePeers('docker-registry', 'openssl')(
     await sandbox.must(['build', '--push', '--registry', `${host}/team`, '-t', '1.0'], { cwd: project })
     await sandbox.must(['verify', `${host}/team/a:1.0`])
     rmSync(place, { recursive: true })
+    const anew = [
+      'build',
+      '--push',
+      '--registry',
+      `${host}/again`,
+      '-t',
+      '1.0',
+      '--cert-dir',
+      folder,
+      '--authfile',
+      config,
+    ]
+    await sandbox.must(anew, { cwd: project, env: { DOCKER_CONFIG: folder } })
     expect((await sandbox.run(['verify', `${host}/team/a:1.0`])).code).not.toBe(0)
 
     await sandbox.must(['verify', ...flags, `${host}/team/a:1.0`], { cwd: folder })
