@@ -18,7 +18,16 @@ import { formatLocation } from '../transports/location.ts'
 import type { OpenPlace } from '../transports/open.ts'
 import { command, type Invocation, insecureOption, list, parse, print, say } from './command.ts'
 import { differenceLines, inspectionLines } from './inspect-text.ts'
-import { notThere, openSource, type PlaceTools, placeInWords, placeTools, refuse, whereOption } from './places.ts'
+import {
+  findLocation,
+  notThere,
+  openSource,
+  type PlaceTools,
+  placeInWords,
+  placeTools,
+  refuse,
+  whereOption,
+} from './places.ts'
 import { addCredentialFlags, addTlsFlags } from './registry-flags.ts'
 import { askedPlatforms, type Options } from './request.ts'
 
@@ -60,7 +69,8 @@ export async function run(invocation: Invocation): Promise<number> {
   refuse(REFUSED, options)
   check(args, options)
   const template = options['format'] === undefined ? undefined : parseTemplate(String(options['format']))
-  const tools = await placeTools(options, say, args)
+  const where = whereOption(options)
+  const tools = await placeTools(options, say, stores => args.map(text => findLocation(text, where, stores)))
   const opened: Opened[] = []
   try {
     for (const text of args) opened.push(await openImage(text, options, tools, invocation.signal))

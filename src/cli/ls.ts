@@ -33,10 +33,9 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
-  const tools = await placeTools(
-    options,
-    say,
-    args.map(text => text.replace(/:[^:/]*[*?[].*$/s, '')),
+  const where = whereOption(options)
+  const tools = await placeTools(options, say, stores =>
+    args.map(text => whereRepository(withoutPattern(text).body, where, stores)),
   )
   try {
     if (args.length === 0) listStore(tools, options)
@@ -68,8 +67,8 @@ function listStore(tools: PlaceTools, options: Options): void {
 }
 
 async function listTags(text: string, options: Options, tools: PlaceTools, signal: AbortSignal): Promise<void> {
-  const [, body, glob] = /^(.*):([^:/@]*[*?[][^:/@]*)$/s.exec(text) ?? []
-  const location = whereRepository(body ?? text, whereOption(options), tools)
+  const { body, glob } = withoutPattern(text)
+  const location = whereRepository(body, whereOption(options), tools)
   const transport = await openTransport(location, tools, 'read')
   try {
     if (transport.tags === undefined)
@@ -98,6 +97,12 @@ async function listTags(text: string, options: Options, tools: PlaceTools, signa
   } finally {
     await transport.close?.()
   }
+}
+
+/** `REPOSITORY:PATTERN`, and patterns are told from tags by what tags cannot hold. */
+function withoutPattern(text: string): { readonly body: string; readonly glob: string | undefined } {
+  const [, body = text, glob] = /^(.*):([^:/@]*[*?[][^:/@]*)$/s.exec(text) ?? []
+  return { body, glob }
 }
 
 type Head = { readonly tag: string } & Partial<Pick<Descriptor, 'digest' | 'mediaType' | 'size'>>

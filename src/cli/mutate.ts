@@ -44,7 +44,11 @@ export async function run(invocation: Invocation): Promise<number> {
   const mutation = mutationOf(options)
   const where = whereOption(options)
   const { signal } = invocation
-  const tools = await placeTools(options, say, [text, ...strings(options['tag'])])
+  const tools = await placeTools(options, say, stores => {
+    const source = findLocation(text, where, stores)
+    const bases = Object.values(basesOf(options) ?? {}).map(base => findLocation(base, where, stores))
+    return [source, ...bases, ...targetsOf(source, options).map(target => target.location)]
+  })
   const places = new Places(tools)
   try {
     const location = findLocation(text, where, tools)

@@ -19,31 +19,36 @@ export interface PlaceTools {
   close(): void
 }
 
-/** `named` are the images of the command line: credentials that it gives go to their registries alone. */
+/** All that is needed to know where something is; nothing is asked for that. */
+export type Stores = Pick<PlaceTools, 'store'>
+
+/** `locate` gives the places that the command line names: credentials in it go to their registries, and to no other. */
 export async function placeTools(
   options: Options,
   warn: (message: string) => void,
-  named: readonly string[],
+  locate: (stores: Stores) => readonly Location[],
 ): Promise<PlaceTools> {
-  let store: Store | undefined
+  let opened: Store | undefined
   let registry: Registry | undefined
-  const flags = await registryOptions(options, named.flatMap(registryOf))
-  return {
-    store: () => {
-      store ??= openStore({ warn })
-      return store
-    },
-    registry: () => {
-      registry ??= openRegistry({ warn, offline: options['offline'] === true, ...flags })
-      return registry
-    },
-    close: () => store?.close(),
+  const store = (): Store => {
+    opened ??= openStore({ warn })
+    return opened
   }
-}
-
-function registryOf(text: string): string[] {
-  const location = parseLocation(text, look)
-  return location.kind === 'registry' ? [location.reference.registry] : []
+  try {
+    const hosts = locate({ store }).flatMap(one => (one.kind === 'registry' ? [one.reference.registry] : []))
+    const flags = await registryOptions(options, hosts)
+    return {
+      store,
+      registry: () => {
+        registry ??= openRegistry({ warn, offline: options['offline'] === true, ...flags })
+        return registry
+      },
+      close: () => opened?.close(),
+    }
+  } catch (error) {
+    opened?.close()
+    throw error
+  }
 }
 
 /** Where a word without a prefix is looked for: the store when it has what was made here under that name, else the registry. */
@@ -60,7 +65,7 @@ export function whereOption(options: Options): Where {
  * The place that a word means, for reading. What was built, tagged or loaded here is taken before what a registry has under
  * the same name, as in a Dockerfile; copies that were merely pulled are not. A prefix (`docker://`, `store:`) decides.
  */
-export function findLocation(text: string, where: Where, tools: PlaceTools): Location {
+export function findLocation(text: string, where: Where, tools: Stores): Location {
   const bare = !/^(?:docker|registry|store):/.test(text) || /^(?:docker|registry):(?!\/\/)/.test(text)
   if (bare && where !== 'registry' && /^(?:sha256:)?[0-9a-f]{6,64}$/.test(text)) {
     const hex = text.replace('sha256:', '')
@@ -107,7 +112,7 @@ export function inStore(text: string): string {
 }
 
 /** Where a repository is: the store when it has something of it that was made here, else its registry. */
-export function whereRepository(text: string, where: Where, tools: PlaceTools): Location {
+export function whereRepository(text: string, where: Where, tools: Stores): Location {
   const location = parseLocation(text, look)
   if (
     'reference' in location ? (location.reference.tag ?? location.reference.digest) : (location.name ?? location.digest)

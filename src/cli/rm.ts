@@ -21,11 +21,12 @@ export async function run(invocation: Invocation): Promise<number> {
   const { args, options } = parsed
   if (args.length === 0)
     throw new ArchimageError('USAGE', 'archimage rm needs the name of an image', { hint: 'archimage ls lists them' })
-  const tools = await placeTools(options, say, args)
+  const remote = options['remote'] === true
+  const tools = await placeTools(options, say, () => args.map(text => named(text, remote)))
   try {
     for (const text of args)
       try {
-        const location = named(text, options['remote'] === true)
+        const location = named(text, remote)
         if (location.kind !== 'store') {
           await removeRemote(location, tools, invocation.signal)
           print(`removed ${formatLocation(location)}`)

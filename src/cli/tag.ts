@@ -27,8 +27,10 @@ export async function run(invocation: Invocation): Promise<number> {
     throw new ArchimageError('USAGE', 'archimage tag needs an image and at least one new name', {
       hint: 'archimage tag app:1.0 registry.example.com/team/app:1.0',
     })
-  const tools = await placeTools(options, say, args)
   const remote = options['remote'] === true
+  const tools = await placeTools(options, say, () =>
+    [source, ...(options['delete'] === true ? names : [])].map(text => named(text, remote)),
+  )
   try {
     if (options['delete'] === true) {
       for (const text of args) {

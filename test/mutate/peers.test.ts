@@ -332,6 +332,33 @@ describe('where the result goes', () => {
   })
 })
 
+requirePeers('docker-registry')('a registry that wants credentials gets them, and nobody hears them', async () => {
+  const closed = await startRegistry({ auth: true })
+  try {
+    const creds = ['--creds', 'tester:secret']
+    const context = sandbox.project('closed', { Dockerfile: 'FROM scratch\nCOPY Dockerfile /x\n' })
+    await sandbox.must(['build', '-q', '-t', 'closed:1', '--platform', 'linux/amd64', context])
+    const to = `${closed.host}/closed`
+    const without = await sandbox.run(['mutate', 'closed:1', '-l', 'a=b', '-t', `docker://${to}:2`])
+    expect(without.code).toBe(3)
+    const commands = [
+      ['mutate', 'closed:1', '-l', 'a=b', '-t', `docker://${to}:2`],
+      ['mutate', `${to}:2`, '-l', 'b=c', '-t', `${to}:3`],
+      ['inspect', `${to}:3`],
+      ['tag', '--remote', `${to}:3`, '4'],
+      ['ls', to],
+      ['rm', '--remote', `${to}:4`],
+    ]
+    for (const args of commands) {
+      const { stdout, stderr } = await sandbox.must([...args, ...creds])
+      expect(stdout + stderr).not.toContain('secret')
+    }
+    expect((await sandbox.run(['inspect', `${to}:3`])).code).toBe(3)
+  } finally {
+    await closed.stop()
+  }
+})
+
 describe('tags', () => {
   requirePeers('docker-registry')('are given, listed and taken away alone', async () => {
     await push(host, 'tags:one', [image('amd64', 'x')])
