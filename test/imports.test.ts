@@ -61,7 +61,7 @@ const TOPS: Readonly<Record<string, readonly string[]>> = { doctor: ['run', 'cli
 /** Packages, and the only rooms that may load them. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli'],
-  yaml: ['project'],
+  yaml: ['project', 'manifests'],
   zod: ['project'],
 }
 

@@ -66,6 +66,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import('./sync.ts'),
   },
   serve: { group: 'images', about: 'run a registry over a folder', load: () => import('./serve.ts') },
+  manifest: {
+    group: 'images',
+    about: 'put images under one name: create, add, annotate, push, inspect …',
+    load: () => import('./manifest.ts'),
+  },
   cache: {
     group: 'machine',
     about: 'show and prune what the store keeps: cache du, cache prune',
@@ -118,7 +123,6 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 
 /** Words of the design that have no command behind them yet: said plainly, never "unknown". */
 const LATER: Readonly<Record<string, string>> = {
-  manifest: 'archimage build makes and pushes the index of every service by itself',
   export: 'archimage build -o type=oci,dest=FILE writes all platforms of a service to one archive',
   load: 'docker load and podman load take what archimage build -o type=docker,dest=FILE writes',
   completion: 'archimage help lists the commands',

@@ -107,11 +107,9 @@ function withoutOrphans(manifests: readonly Descriptor[]): readonly Descriptor[]
   })
 }
 
-/** Takes entries away, and the attestations that were of them. */
+/** Takes entries away, and the attestations of what is not there. */
 export function removeEntries(index: ImageIndex, goes: (entry: Descriptor) => boolean): ImageIndex {
-  const kept = index.manifests.filter(entry => !goes(entry))
-  if (kept.length === index.manifests.length) return changeIndex(index, {})
-  return changeIndex(index, { manifests: withoutOrphans(kept) })
+  return changeIndex(index, { manifests: withoutOrphans(index.manifests.filter(entry => !goes(entry))) })
 }
 
 /** Only the images of these platforms, in the order of the index, with their attestations. Throws PLATFORM_MISSING. */

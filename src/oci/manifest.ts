@@ -193,6 +193,8 @@ export function encodeImageManifest(input: {
   readonly config: Descriptor
   readonly layers: readonly Descriptor[]
   readonly annotations?: Readonly<Record<string, string>>
+  /** What it is about. */
+  readonly subject?: Descriptor
 }): ImageManifest {
   const mediaType = input.docker ? DOCKER.manifest : OCI.manifest
   const raw = encodeJson({
@@ -201,6 +203,7 @@ export function encodeImageManifest(input: {
     ...(input.artifactType === undefined ? {} : { artifactType: input.artifactType }),
     config: descriptorJson(input.config),
     layers: input.layers.map(descriptorJson),
+    ...(input.subject === undefined ? {} : { subject: descriptorJson(input.subject) }),
     ...(input.annotations && Object.keys(input.annotations).length > 0
       ? { annotations: sorted(input.annotations) }
       : {}),
