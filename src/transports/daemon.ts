@@ -1,11 +1,11 @@
 import { closeSync } from 'node:fs'
-import { ArchimageError } from '../errors/error.ts'
+import { ArchimageError, cancelled, isArchimageError } from '../errors/error.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { isRecord } from '../oci/json.ts'
 import { describe, isAttestation, type Manifest } from '../oci/manifest.ts'
 import { formatReference, parseReference, type Reference } from '../oci/reference.ts'
 import { openUnnamed } from '../sys/files.ts'
-import { pieces, spool } from './archive-file.ts'
+import { type ArchiveFile, pieces, spool } from './archive-file.ts'
 import { archiveFileReading, readOnly } from './archive-reading.ts'
 import type { ArchiveSink } from './archive-sink.ts'
 import { ArchiveWriting } from './archive-writing.ts'
@@ -36,6 +36,7 @@ export async function daemonReading(kind: DaemonKind, reference: Reference, tool
     if (there !== undefined) return there
     const coming = fetchImage(daemon, `${repository}:${tag}`, signal)
     archives.set(tag, coming)
+    coming.catch(() => archives.delete(tag))
     return coming
   }
   const manifest = async (tagOrDigest: string): Promise<Manifest | undefined> => {
@@ -77,18 +78,24 @@ export async function daemonReading(kind: DaemonKind, reference: Reference, tool
 }
 
 async function fetchImage(daemon: Daemon, name: string, signal: AbortSignal): Promise<NamingTransport | undefined> {
-  const response = await daemon.request('GET', `/images/${encodeURI(name)}/get`)
-  if (response.status !== 200 || response.body === null) {
-    const text = await boundedText(response)
-    // docker 20.10 says 500 for what it does not know
-    if (response.status === 404 || /no such image|reference does not exist/i.test(text)) return undefined
-    throw new ArchimageError(
-      'DAEMON',
-      `${daemon.name} does not give ${name}: ${response.status} ${text.trim().slice(0, 300)}`,
-    )
-  }
   const place = `${daemon.name}: ${name}`
-  const file = await spool(response.body as unknown as AsyncIterable<Uint8Array>, place, signal)
+  let file: ArchiveFile
+  try {
+    const response = await daemon.request('GET', `/images/${encodeURI(name)}/get`)
+    if (response.status !== 200 || response.body === null) {
+      const text = await boundedText(response)
+      // docker 20.10 says 500 for what it does not know
+      if (response.status === 404 || /no such image|reference does not exist/i.test(text)) return undefined
+      throw new Error(`${response.status} ${text.trim().slice(0, 300)}`)
+    }
+    file = await spool(response.body as unknown as AsyncIterable<Uint8Array>, place, signal)
+  } catch (error) {
+    if (signal.aborted) throw cancelled(signal.reason)
+    if (isArchimageError(error)) throw error
+    throw new ArchimageError('DAEMON', `${daemon.name} does not give ${name}: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
   return archiveFileReading(file, place, signal)
 }
 

@@ -1,4 +1,5 @@
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
+import { sha256 } from '../oci/digest.ts'
 import { encodeJson, parseJsonObject } from '../oci/json.ts'
 import { type Descriptor, parseManifest, sorted } from '../oci/manifest.ts'
 import { OCI } from '../oci/media-types.ts'
@@ -31,14 +32,18 @@ export interface IndexFile {
 export const EMPTY_INDEX: IndexFile = { rest: { schemaVersion: 2, mediaType: OCI.index }, entries: [] }
 export const LAYOUT_VERSION: Uint8Array = encodeJson({ imageLayoutVersion: '1.0.0' })
 
+/** Nobody asks for that of index.json. */
+const NO_DIGEST = sha256('')
+
 /** Throws MANIFEST_INVALID, naming `what`. */
 export function parseIndexFile(bytes: Uint8Array, what: string): IndexFile {
   const { manifests, ...rest } = parseJsonObject(bytes, what)
+  const list = (manifests ?? []) as readonly Json[]
   // Go writes no entries as null
-  const list = manifests ?? []
-  const index = parseManifest(encodeJson({ ...rest, manifests: list }), OCI.index, what)
+  const raw = manifests === list ? bytes : encodeJson({ ...rest, manifests: list })
+  const index = parseManifest(raw, OCI.index, what, NO_DIGEST)
   if (index.kind !== 'index') throw new ArchimageError('MANIFEST_INVALID', `${what}: it is no index`)
-  const entries = index.manifests.map((descriptor, i) => entryOf((list as Json[])[i]!, descriptor))
+  const entries = index.manifests.map((descriptor, i) => entryOf(list[i]!, descriptor))
   return { rest, entries }
 }
 
@@ -84,13 +89,22 @@ export function namedEntry(descriptor: Descriptor, name?: string): IndexEntry {
 /** The whole reference that a name stands for; undefined for what is only a tag, like `1.0`. */
 export function wholeName(name: string): string | undefined {
   if (!/[/:]/.test(name)) return undefined
+  const known = wholes.get(name)
+  if (known !== undefined) return known === '' ? undefined : known
+  let whole = ''
   try {
-    return formatReference(withDefaultTag(parseReference(name)))
+    whole = formatReference(withDefaultTag(parseReference(name)))
   } catch (error) {
-    if (isArchimageError(error)) return undefined
-    throw error
+    if (!isArchimageError(error)) throw error
   }
+  if (wholes.size >= MOST_WHOLES) wholes.clear()
+  wholes.set(name, whole)
+  return whole === '' ? undefined : whole
 }
+
+/** An index is searched once for each of its names: "" where a name is no reference. */
+const wholes = new Map<string, string>()
+const MOST_WHOLES = 20_000
 
 /** With these entries in the place of those of the same names; one without a name only where its digest has no entry yet. */
 export function withEntries(file: IndexFile, added: readonly IndexEntry[]): IndexFile {

@@ -54,10 +54,15 @@ export function layoutTransport(folder: string, place = `layout ${folder}`): Lay
     return stat?.isFile() ? stat.size : undefined
   }
   const open = (digest: Digest): Extent | undefined => openRegular(blobPath(digest), `${place}: blob ${digest}`)
+  let seen: { readonly stat: Stats; readonly file: IndexFile } | undefined
   const index = (): IndexFile => {
-    const found = readIndex(folder)
-    if (found !== undefined) return found
-    throw noLayout(folder)
+    const stat = look(join(folder, 'index.json'))
+    if (stat !== undefined && seen !== undefined && sameFile(stat, seen.stat)) return seen.file
+    const file = readIndex(folder)
+    if (file === undefined) throw noLayout(folder)
+    // within the grain of file times two writes look like one
+    seen = stat !== undefined && Math.abs(Date.now() - stat.mtimeMs) > 50 ? { stat, file } : undefined
+    return file
   }
 
   let ready = false
@@ -132,6 +137,10 @@ export function layoutTransport(folder: string, place = `layout ${folder}`): Lay
     },
     close: async () => {},
   }
+}
+
+function sameFile(a: Stats, b: Stats): boolean {
+  return a.ino === b.ino && a.mtimeMs === b.mtimeMs && a.size === b.size
 }
 
 function readIndex(folder: string): IndexFile | undefined {
