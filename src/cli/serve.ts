@@ -128,6 +128,11 @@ async function openServed(
   const path = store ? storeHome() : place
   const stat = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false })
   const archive = stat !== undefined && !stat.isDirectory()
+  // A slip of the finger would begin a registry of that name.
+  if (path !== undefined && stat === undefined && /\.(?:tar|tgz)(?:\.\w+)?$/.test(path))
+    throw new ArchimageError('NOT_FOUND', `there is no archive ${path}`, {
+      hint: 'to begin a registry in a folder that is called like an archive, make the folder first',
+    })
   if (path === undefined || !(archive || lstatSync(join(path, 'oci-layout'), { throwIfNoEntry: false })))
     return undefined
   if (options['gc'] !== undefined) throw usage(`--gc is for registries; ${path} holds images, and is served read-only`)

@@ -36,8 +36,9 @@ interface Repository {
 interface Catalog {
   readonly index: IndexFile
   readonly repositories: ReadonlyMap<string, Repository>
-  /** Of repositories that were asked for: all manifests that they have. */
+  /** Of repositories that were asked for: all manifests that they have, and their tags. */
   readonly manifests: Map<string, ReadonlyMap<Digest, Manifest>>
+  readonly tags: Map<string, ReadonlyMap<string, Digest>>
 }
 
 /** What clients can pull from a layout in a folder: what is added to it while it is served is served too. */
@@ -103,7 +104,7 @@ function serving(files: Files): StorageReader {
   const current = (): Catalog => {
     const index = files.index()
     if (catalog?.index !== index)
-      catalog = { index, repositories: sortNames(index.entries, files), manifests: new Map() }
+      catalog = { index, repositories: sortNames(index.entries, files), manifests: new Map(), tags: new Map() }
     return catalog
   }
   /** `app` is what docker calls library/app. */
@@ -118,13 +119,16 @@ function serving(files: Files): StorageReader {
     return found
   }
   const tagsOf = (name: string): ReadonlyMap<string, Digest> => {
-    const { repositories, index } = current()
-    const tags = new Map(repositories.get(name)!.tags)
+    const { repositories, index, tags } = current()
+    const found = tags.get(name)
+    if (found !== undefined) return found
+    const made = new Map(repositories.get(name)!.tags)
     // Signatures and the like, where their subjects are.
     for (const { name: tag, descriptor } of index.entries)
       if (isReferrersTag(tag) && isTag(tag!) && manifestsOf(name).has(descriptor.digest))
-        tags.set(tag!, descriptor.digest)
-    return tags
+        made.set(tag!, descriptor.digest)
+    tags.set(name, made)
+    return made
   }
   const inside = <T>(repository: string, work: (name: string) => T): T | undefined => {
     const name = known(repository)

@@ -57,7 +57,10 @@ export function answer(status: number, headers: Readonly<Record<string, string>>
 }
 
 export function answerJson(value: unknown, headers: Readonly<Record<string, string>> = {}, status = 200): Response {
-  return answer(status, { 'content-type': 'application/json', ...headers }, JSON.stringify(value))
+  const body = Buffer.from(JSON.stringify(value))
+  // Also for HEAD, whose answer has no body to take the length from.
+  const length = { 'content-length': String(body.length) }
+  return answer(status, { 'content-type': 'application/json', ...length, ...headers }, body)
 }
 
 export function answerRefusal(refusal: Refusal): Response {

@@ -67,6 +67,32 @@ test('ping, a repository that is not there, a manifest that is not there, digest
   expect([put.status, await status('GET', 'bad/manifests/sha256:baddigeststring')]).toEqual([400, 400])
 })
 
+test('HEAD says of everything what GET would', async () => {
+  const digest = sha('{}')
+  expect((await call('POST', `head/blobs/uploads/?digest=${digest}`, '{}')).status).toBe(201)
+  const manifest = { schemaVersion: 2, mediaType: IMAGE, config: { mediaType: EMPTY, digest, size: 2 }, layers: [] }
+  const put = await call('PUT', 'head/manifests/v1', JSON.stringify(manifest), { 'content-type': IMAGE })
+  expect(put.status).toBe(201)
+  for (const path of [
+    '',
+    '_catalog',
+    'head/tags/list',
+    `head/referrers/${digest}`,
+    'head/manifests/v1',
+    `head/blobs/${digest}`,
+    'head/manifests/no',
+    'Bad/tags/list',
+  ]) {
+    const [head, got] = [await call('HEAD', path), await call('GET', path)]
+    const told = ({ status, headers }: Response) => [
+      status,
+      ...['content-type', 'content-length', 'docker-content-digest', 'etag'].map(name => headers.get(name)),
+    ]
+    expect([path, told(head)]).toEqual([path, told(got)])
+    expect([await head.text(), (await got.bytes()).length]).toEqual(['', Number(got.headers.get('content-length'))])
+  }
+})
+
 describe.each(['sha256', 'sha512'] as const)('blobs by %s', algorithm => {
   const repository = `conformance/${algorithm}`
   const blob = (size = 2048) => {

@@ -1,4 +1,4 @@
-import { answer, answerRefusal, Refusal, refuse } from './answers.ts'
+import { answerJson, answerRefusal, Refusal, refuse } from './answers.ts'
 import { deleteBlob, getBlob } from './blob-handlers.ts'
 import { listReferrers, listRepositories, listTags } from './list-handlers.ts'
 import { deleteManifest, getManifest, putManifest } from './manifest-handlers.ts'
@@ -116,7 +116,7 @@ function list(
   storage: StorageReader,
   query: URLSearchParams,
 ): Response {
-  if (route.kind === 'root') return answer(200, { 'content-type': 'application/json' }, '{}')
+  if (route.kind === 'root') return answerJson({})
   if (route.kind === 'catalog') return listRepositories(storage, query)
   if (route.kind === 'tags') return listTags(storage, route.repository, query)
   return listReferrers(storage, route.repository, route.digest, query)
