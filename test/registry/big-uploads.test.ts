@@ -6,7 +6,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { startRegistry } from '../../src/registry/server/start.ts'
-import { removeFolder, temporaryFolder } from '../peers/index.ts'
+import { removeFolder, startRegistry as startDistribution, temporaryFolder } from '../peers/index.ts'
+import { requirePeers } from '../peers/require.ts'
 
 const MIB = 1024 * 1024
 const SIZE = 500 * MIB
@@ -56,18 +57,18 @@ async function cutting(port: number, after: readonly number[]) {
   return proxy
 }
 
+async function send(port: number, size: number): Promise<{ how: string; digest: string; memory: number }> {
+  const script = join(import.meta.dir, 'send-blob.ts')
+  const { stdout } = await promisify(execFile)(process.execPath, [script, `127.0.0.1:${port}/big`, String(size)])
+  return JSON.parse(stdout)
+}
+
 test('500 MB that are cut twice arrive, are not sent twice, and are never held in memory', async () => {
   const dir = temporaryFolder('big-upload')
   const server = await startRegistry({ dir, port: 0 })
   try {
     await using proxy = await cutting(server.port, [200 * MIB, 150 * MIB])
-    const script = join(import.meta.dir, 'send-blob.ts')
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      script,
-      `127.0.0.1:${proxy.port}/big`,
-      String(SIZE),
-    ])
-    const { how, digest, memory } = JSON.parse(stdout)
+    const { how, digest, memory } = await send(proxy.port, SIZE)
     expect([how, proxy.cuts]).toEqual(['uploaded', 2])
     expect(proxy.bytes).toBeLessThan(SIZE + 40 * MIB)
     expect(memory).toBeLessThan(150 * MIB)
@@ -80,3 +81,11 @@ test('500 MB that are cut twice arrive, are not sent twice, and are never held i
     removeFolder(dir)
   }
 }, 60_000)
+
+requirePeers('docker-registry')("distribution's registry loses what was cut: the blob arrives, sent anew", async () => {
+  await using registry = await startDistribution()
+  await using proxy = await cutting(Number(registry.host.split(':')[1]), [30 * MIB])
+  const { how, digest } = await send(proxy.port, 50 * MIB)
+  expect([how, proxy.cuts]).toEqual(['uploaded', 1])
+  expect((await fetch(`http://${registry.host}/v2/big/blobs/${digest}`, { method: 'HEAD' })).status).toBe(200)
+})
