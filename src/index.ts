@@ -138,7 +138,19 @@ export { type Mutated, type Mutation, mutate, mutatedSource } from './mutate/mut
 
 // A registry in this process: one for people, and one with switchable faults for tests.
 
-export type { Faults, LoggedRequest } from './registry/faulty/faults.ts'
+export type {
+  BasicAuth,
+  BearerAuth,
+  CutUpload,
+  Damage,
+  DropConnection,
+  FailFirst,
+  Faults,
+  LoggedRequest,
+  Pages,
+  RefuseTag,
+  Slow,
+} from './registry/faulty/faults.ts'
 export { type FaultyOptions, type FaultyRegistry, startFaultyRegistry } from './registry/faulty/start.ts'
 export { collectGarbage, type Garbage, type GarbageOptions } from './registry/server/garbage.ts'
 export {
