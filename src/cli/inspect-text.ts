@@ -174,7 +174,7 @@ export function differenceLines(
   return lines.map(sanitize)
 }
 
-function imageDifference({ fields, layers }: ImageDifference): string[] {
+function imageDifference({ fields, history, layers }: ImageDifference): string[] {
   const total = (list: readonly InspectedLayer[]): string => bytes(list.reduce((sum, { size }) => sum + size, 0))
   const { common, added, removed } = layers
   const row = (sign: string) => (layer: InspectedLayer) => [
@@ -185,6 +185,8 @@ function imageDifference({ fields, layers }: ImageDifference): string[] {
   ]
   return [
     ...fields.flatMap(fieldLines),
+    ...history.removed.map(step => `- step: ${words({ created_by: step })}`),
+    ...history.added.map(step => `+ step: ${words({ created_by: step })}`),
     `layers: ${common.length} common (${total(common)}), ${removed.length} removed (${total(removed)}), ${added.length} added (${total(added)})`,
     ...indent(table(clean([...removed.map(row('-')), ...added.map(row('+'))]))),
   ]

@@ -22,6 +22,8 @@ export interface ImageDifference {
   readonly after: string
   /** Of config, manifest and index entry. */
   readonly fields: readonly FieldChange[]
+  /** Steps of the history between those that both begin with and those that both end with. */
+  readonly history: { readonly removed: readonly string[]; readonly added: readonly string[] }
   readonly layers: LayerDifference
 }
 
@@ -33,7 +35,7 @@ export interface LayerDifference {
 }
 
 export interface FieldChange {
-  /** `env PATH`, `label a.b`, `user`, `annotation x`, `history 3`. */
+  /** `env PATH`, `label a.b`, `user`, `annotation x`. */
   readonly field: string
   readonly before?: string
   readonly after?: string
@@ -53,8 +55,9 @@ export function differenceOf(before: Inspection, after: Inspection): Difference 
     removed: [...old.keys()].filter(platform => !now.has(platform)),
     changed: [...old].flatMap(([platform, image]) => {
       const other = now.get(platform)
-      if (other === undefined || other.digest === image.digest) return []
-      return [imageDifference(platform, image, other)]
+      if (other === undefined) return []
+      const difference = imageDifference(platform, image, other)
+      return other.digest === image.digest && difference.fields.length === 0 ? [] : [difference]
     }),
     artifacts: {
       added: only(digests(after), digests(before)),
@@ -72,6 +75,7 @@ function imageDifference(platform: string, before: InspectedImage, after: Inspec
     before: before.digest,
     after: after.digest,
     fields: changes(imageFields(before), imageFields(after)),
+    history: between(stepsOf(before), stepsOf(after)),
     layers: { common: old.slice(0, common), removed: old.slice(common), added: now.slice(common) },
   }
 }
@@ -115,9 +119,9 @@ const NAMES: Readonly<Record<string, string>> = {
   OnBuild: 'onbuild',
 }
 
-/** All that a config says, flat. Fields that are not known here have their own name. */
+/** All that a config says but layers and history, flat. Fields that are not known here have their own name. */
 export function configFields(config: ImageConfig): (readonly [string, string])[] {
-  const { config: run = {}, rootfs: _layers, history = [], ...top } = config
+  const { config: run = {}, rootfs: _layers, history: _steps, ...top } = config
   const { Env = [], Labels = {}, ExposedPorts = {}, Volumes = {}, ...rest } = run
   return [
     ...Object.entries(top).map(([key, value]) => [key.replace('os.', 'os '), text(value)] as const),
@@ -126,8 +130,20 @@ export function configFields(config: ImageConfig): (readonly [string, string])[]
     ...Object.keys(ExposedPorts).map(port => [`port ${port}`, 'exposed'] as const),
     ...Object.keys(Volumes).map(path => [`volume ${path}`, 'declared'] as const),
     ...Object.entries(rest).map(([key, value]) => [NAMES[key] ?? key, text(value)] as const),
-    ...history.map((entry, i) => [`history ${i + 1}`, entry.created_by ?? entry.comment ?? ''] as const),
   ]
+}
+
+function stepsOf({ config }: InspectedImage): string[] {
+  return (config.history ?? []).map(({ created_by, comment }) => created_by ?? comment ?? '')
+}
+
+/** What stands between the common beginning and the common end of two lists. */
+function between(before: readonly string[], after: readonly string[]): ImageDifference['history'] {
+  let start = 0
+  while (start < before.length && before[start] === after[start]) start++
+  let end = 0
+  while (end < Math.min(before.length, after.length) - start && before.at(-1 - end) === after.at(-1 - end)) end++
+  return { removed: before.slice(start, before.length - end), added: after.slice(start, after.length - end) }
 }
 
 function text(value: unknown): string {

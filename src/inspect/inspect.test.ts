@@ -215,6 +215,23 @@ describe('differences', () => {
     expect(differenceOf(await inspect('a'), await inspect('a'))).toMatchObject({ same: true, changed: [] })
   })
 
+  test('steps between what both histories begin and end with', async () => {
+    await putAll(app, imageOf('steps'), 'steps')
+    const image = (await inspect('steps')).images[0]!
+    const of = (...steps: string[]) => ({
+      ...image,
+      digest: sha256(steps.join()),
+      config: { ...image.config, history: steps.map(created_by => ({ created_by })) },
+    })
+    const whole = await inspect('steps')
+    const history = (a: string[], b: string[]) =>
+      differenceOf({ ...whole, images: [of(...a)] }, { ...whole, images: [of(...b)] }).changed[0]!.history
+    expect(history(['a', 'b', 'z'], ['a', 'x', 'b', 'z'])).toEqual({ removed: [], added: ['x'] })
+    expect(history(['a', 'a'], ['a', 'a', 'a'])).toEqual({ removed: [], added: ['a'] })
+    expect(history(['a'], ['b'])).toEqual({ removed: ['a'], added: ['b'] })
+    expect(history(['a', 'b', 'c'], ['c'])).toEqual({ removed: ['a', 'b'], added: [] })
+  })
+
   test('files, with what changed of each', async () => {
     await putAll(app, imageOf('one'), 'f1')
     await putAll(app, imageOf('three'), 'f2')
