@@ -65,7 +65,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     about: "keep images in step as a file of skopeo's or regsync's says",
     load: () => import('./sync.ts'),
   },
-  serve: { group: 'images', about: 'run a registry over a folder', load: () => import('./serve.ts') },
+  serve: {
+    group: 'images',
+    about: 'run a registry over a folder, a layout or an archive',
+    load: () => import('./serve.ts'),
+  },
   manifest: {
     group: 'images',
     about: 'put images under one name: create, add, annotate, push, inspect …',

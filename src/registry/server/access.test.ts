@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Registry, startRegistry } from './start.ts'
@@ -102,6 +103,17 @@ test('tokens by POST, as containerd asks for them', async () => {
   expect((await ask({ grant_type: 'password', username: 'tester', password: 'x', scope: 'x' })).status).toBe(401)
   expect((await ask({ grant_type: 'refresh_token', refresh_token: 'x' })).status).toBe(400)
   expect((await ask({ grant_type: 'x'.repeat(20_000) })).status).toBe(413)
+})
+
+test('HTTP/1.0 without a Host', async () => {
+  const got = await new Promise<string>(resolve => {
+    const socket = connect(open.port, '127.0.0.1', () => socket.write('GET /v2/ HTTP/1.0\r\n\r\n'))
+    socket.once('data', data => {
+      socket.destroy()
+      resolve(String(data))
+    })
+  })
+  expect(got).toStartWith('HTTP/1.1 401')
 })
 
 test('forged tokens', async () => {

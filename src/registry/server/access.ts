@@ -66,7 +66,7 @@ function challenge(request: Request, query: string, options: AccessOptions, stal
     message: 'a user and a password are needed: docker login, podman login',
   } as const
   if (!options.anonymousPull) return new Refusal(401, fault, { 'www-authenticate': 'Basic realm="archimage"' })
-  const host = request.headers.get('host') ?? new URL(request.url).host
+  const host = request.headers.get('host') ?? 'localhost'
   const scheme = options.secure || request.headers.get('x-forwarded-proto') === 'https' ? 'https' : 'http'
   const realm = `${scheme}://${host.replace(/[^\w.:[\]-]/g, '')}${TOKEN}`
   const scope = scopesOf(request, query)
