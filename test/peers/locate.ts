@@ -13,6 +13,7 @@ export const PEERS = [
   'crane',
   'crun',
   'ctr',
+  'ctr',
   'docker',
   'docker-registry',
   'dockerd',
