@@ -64,10 +64,9 @@ export async function buildProject(
   platformsFor?: (service: Service) => readonly Platform[],
 ): Promise<number> {
   const file = options['project'] as string | undefined
-  const loaded = withOverrides(
-    await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) }),
-    options,
-  )
+  const found = await loadProject({ cwd: directory, ...(file === undefined ? {} : { projectFile: file }) })
+  notFolders(names, found, directory)
+  const loaded = withOverrides(found, options)
   const chosen = selectServices(loaded, names)
   for (const flag of ['file', 'iidfile'])
     if (options[flag] !== undefined && chosen.length !== 1)
@@ -90,6 +89,17 @@ export async function buildProject(
   const caches = { ...outputs.caches, single: false }
   const more = { caches, ...(byDigest ? { byDigest } : {}), means: entered }
   return execute({ ...request, ...more }, pushing, outputs, signal, project.root)
+}
+
+/** Words are services; docker's users write folders that way. Throws UNKNOWN_SERVICE. */
+function notFolders(names: readonly string[], { services }: Project, directory: string): void {
+  for (const name of names) {
+    if (services.some(service => service.name === name || service.image === name)) continue
+    if (statSync(resolve(directory, name), { throwIfNoEntry: false })?.isDirectory() !== true) continue
+    throw new ArchimageError('UNKNOWN_SERVICE', `there is no service "${name}"`, {
+      hint: `a word without "/" is a service; the folder of that name is ./${name}: archimage build ./${name}`,
+    })
+  }
 }
 
 async function buildPath(

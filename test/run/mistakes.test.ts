@@ -37,6 +37,11 @@ describe('usage and configuration: exit code 2', () => {
     )
   })
 
+  test('a folder as docker takes it', async () => {
+    const { code, stderr } = await sandbox.run(['build', '-t', 'localhost/app:1', 'src'], { cwd: good })
+    expectClear({ code, stderr, stdout: '' }, 2, 'there is no service "src"', 'archimage build ./src')
+  })
+
   test('a mistyped platform, and an empty list', async () => {
     const mistyped = await sandbox.run(['build', '--platform', 'linux/amd46'], { cwd: good })
     expectClear(mistyped, 2, '"linux/amd46" is not a platform', 'did you mean "linux/amd64"?')
