@@ -38,8 +38,8 @@ describe('usage and configuration: exit code 2', () => {
   })
 
   test('a folder as docker takes it', async () => {
-    const { code, stderr } = await sandbox.run(['build', '-t', 'localhost/app:1', 'src'], { cwd: good })
-    expectClear({ code, stderr, stdout: '' }, 2, 'there is no service "src"', 'archimage build ./src')
+    const ended = await sandbox.run(['build', '-t', 'localhost/app:1', 'src'], { cwd: good })
+    expectClear(ended, 2, 'there is no service "src"', 'archimage build ./src')
   })
 
   test('a mistyped platform, and an empty list', async () => {
