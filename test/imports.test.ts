@@ -22,7 +22,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   lint: ['oci', 'dockerfile', 'context', 'plan'],
   executable: [],
   emulation: ['oci', 'tar', 'sys', 'executable'],
-  sandbox: ['oci', 'rootfs', 'sys'],
+  sandbox: ['oci', 'rootfs', 'sys', 'executable'],
   manifests: ['oci', 'registry', 'store', 'transports'],
   mutate: ['oci', 'tar', 'layer', 'store', 'transports', 'sys', 'inspect'],
   inspect: ['oci', 'layer', 'store', 'transports', 'sys'],

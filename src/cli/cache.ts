@@ -1,5 +1,6 @@
 import { ArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
+import { parseDiskSize } from '../store/limit.ts'
 import { openStore } from '../store/store.ts'
 import { command, type Invocation, parse, print, say } from './command.ts'
 import { bytes, table } from './table.ts'
@@ -70,8 +71,8 @@ function duration(text: string): number {
 }
 
 function size(text: string): number {
-  const units: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 }
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)b?$/i.exec(text)
-  if (!match) throw new ArchimageError('USAGE', `--keep ${text} is not a size`, { hint: 'for instance 500MB, 20GB' })
-  return Math.floor(Number(match[1]) * units[match[2]!.toLowerCase()]!)
+  const bytes = parseDiskSize(text)
+  if (bytes === undefined)
+    throw new ArchimageError('USAGE', `--keep ${text} is not a size`, { hint: 'for instance 500MB, 20GB' })
+  return bytes
 }

@@ -7,10 +7,12 @@ import { startReport } from '../report/report.ts'
 import type { ReportMode } from '../report/reporter.ts'
 import { type CachePlace, type CacheTarget, parseCacheFrom, parseCacheTo } from '../run/cache-options.ts'
 import { type RunOutcome, type RunRequest, run } from '../run/run.ts'
+import { keepLimit } from '../store/limit.ts'
 import { terminal } from '../sys/terminal.ts'
 import { open, print, say } from './command.ts'
 import { fileOptions } from './registry-flags.ts'
 import { type Options, type OutputChoice, strings } from './request.ts'
+import { bytes } from './table.ts'
 
 export interface Outputs {
   readonly list: readonly Output[]
@@ -104,11 +106,19 @@ export async function execute(
     if (images.length > 0) await deliver(images, options, outputs, outcome, tools, signal)
     else if (wanted) say('nothing was written: no service is complete')
     printResult(request, options, outputs, outcome)
+    if (outcome.result.cells.some(({ state }) => state === 'built' || state === 'failed')) prune(tools.store)
     return outcome.result.exitCode
   } finally {
     report.close()
     tools.store.close()
   }
+}
+
+/** What a run adds to the store may be more than the store is to keep. */
+function prune(store: ReturnType<typeof open>['store']): void {
+  const pruned = keepLimit(store)
+  if (pruned !== undefined && pruned.bytes > 0)
+    say(`the store kept more than ${bytes(store.limit!)}: freed ${bytes(pruned.bytes)}`)
 }
 
 async function deliver(

@@ -38,7 +38,7 @@ export function addStepFlags(program: Command): void {
       ).choices(['auto', 'namespaces', 'runc', 'crun', 'chroot']),
     )
     .option('--install-emulators', 'register QEMU for the platforms of RUN steps that cannot run here')
-    .addOption(list('--resource <limit>', 'limit of each RUN step: memory=2g, cpu-quota=50000'))
+    .addOption(list('--resource <limit>', 'limit of each RUN step: memory=2g, cpu-quota=50000, pids=500'))
   for (const [flags, name] of LEGACY_LIMITS)
     program.addOption(new Option(flags, `the same as --resource ${name}=…`).hideHelp())
 }
@@ -208,7 +208,12 @@ function ulimit(text: string): { readonly name: string; readonly soft: number; r
   return { name, soft: low, hard: high }
 }
 
-const NUMBERS = { 'cpu-shares': 'cpuShares', 'cpu-period': 'cpuPeriod', 'cpu-quota': 'cpuQuota' } as const
+const NUMBERS = {
+  'cpu-shares': 'cpuShares',
+  'cpu-period': 'cpuPeriod',
+  'cpu-quota': 'cpuQuota',
+  pids: 'pids',
+} as const
 const SETS = { 'cpuset-cpus': 'cpusetCpus', 'cpuset-mems': 'cpusetMems' } as const
 
 function limitsOf(entries: readonly string[]): StepLimits {
@@ -220,7 +225,7 @@ function limitsOf(entries: readonly string[]): StepLimits {
       usage(`--resource ${entry}: "${value}" is no ${what}`, 'for instance memory=2g, cpu-quota=50000, cpuset-cpus=0-3')
     if (name === 'memory') limits.memory = bytes('--resource memory', value)
     else if (name === 'memory-swap') limits.memorySwap = value === '-1' ? -1 : bytes('--resource memory-swap', value)
-    else if (name === 'cpu-shares' || name === 'cpu-period' || name === 'cpu-quota') {
+    else if (name === 'cpu-shares' || name === 'cpu-period' || name === 'cpu-quota' || name === 'pids') {
       if (!/^[1-9]\d{0,14}$/.test(value)) throw wrong('number')
       limits[NUMBERS[name]] = Number(value)
     } else if (name === 'cpuset-cpus' || name === 'cpuset-mems') {

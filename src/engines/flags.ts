@@ -1,5 +1,5 @@
 import { buildPlatform, formatPlatform, type Platform, samePlatform } from '../oci/platform.ts'
-import type { Cell } from './engine.ts'
+import type { Cell, Problem } from './engine.ts'
 
 /**
  * Flags that docker buildx and podman share: arguments, and what RUN steps are given. `own`: the platform of the engine's machine,
@@ -49,4 +49,13 @@ export function limitNames({ steps }: Pick<Cell, 'steps'>): (readonly [name: str
     'cpuset-mems': limits.cpusetMems,
   }
   return Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as const]))
+}
+
+/** Neither buildx nor podman can hand on how many processes a step may have. */
+export function lacksProcessLimit({ steps }: Pick<Cell, 'steps'>): Problem | undefined {
+  if (steps.limits.pids === undefined) return undefined
+  return {
+    message: 'it cannot limit the processes of a step (--resource pids)',
+    hint: 'the native engine can: leave --engine out',
+  }
 }

@@ -3,6 +3,7 @@ import { cgroupMounts, cgroupPlans } from './cgroup-limits.ts'
 
 const SEPARATE = `22 1 0:21 / / rw - ext4 /dev/vda rw
 33 32 0:30 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+36 32 0:33 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
 35 32 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
 34 32 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset
 41 32 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
@@ -60,6 +61,15 @@ test('a hierarchy for each controller', () => {
         ['cpuset.mems', ''],
       ],
     },
+  ])
+})
+
+test('processes', () => {
+  expect(plans(UNIFIED, { pids: 100 })).toEqual([
+    { directory: '/sys/fs/cgroup/x', controllers: ['pids'], files: [['pids.max', '100']] },
+  ])
+  expect(plans(SEPARATE, { pids: 100 })).toEqual([
+    { directory: '/sys/fs/cgroup/pids/x', controllers: [], files: [['pids.max', '100']] },
   ])
 })
 

@@ -40,6 +40,7 @@ export function cgroupPlans(limits: StepLimits, mounts: CgroupMounts, name: stri
       ? []
       : ['cpu']),
     ...(limits.cpusetCpus === undefined && limits.cpusetMems === undefined ? [] : ['cpuset']),
+    ...(limits.pids === undefined ? [] : ['pids']),
   ]
   if (controllers.length === 0) return []
   if (controllers.every(controller => mounts.separate[controller] !== undefined)) {
@@ -64,6 +65,7 @@ function separateFiles(limits: StepLimits): [string, string][] {
     // Without both of them no process can be put into the cgroup; the caller gives those of the directory above.
     ['cpuset.cpus', limits.cpusetCpus ?? (limits.cpusetMems === undefined ? undefined : '')],
     ['cpuset.mems', limits.cpusetMems ?? (limits.cpusetCpus === undefined ? undefined : '')],
+    ['pids.max', limits.pids],
   ])
 }
 
@@ -84,6 +86,7 @@ function unifiedFiles(limits: StepLimits): [string, string][] {
     ],
     ['cpuset.cpus', limits.cpusetCpus],
     ['cpuset.mems', limits.cpusetMems],
+    ['pids.max', limits.pids],
   ])
 }
 

@@ -1,4 +1,4 @@
-import { DATA_ADDRESS, staticProgram } from './elf.ts'
+import { DATA_ADDRESS, staticProgram } from './static-program.ts'
 import { type Abi, systemCalls } from './system-calls.ts'
 
 /**

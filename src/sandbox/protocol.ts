@@ -22,6 +22,8 @@ export interface Setup {
   /** What may start steps, the best first. */
   readonly runtimes: readonly Runtime[]
   readonly networks: readonly NetworkTool[]
+  /** Directories of the cgroups for everything. */
+  readonly cgroups: readonly string[]
   /** What was found to work in an earlier run. */
   readonly known?: Verdict
 }

@@ -13,6 +13,7 @@ const TAIL = 4096
 const WORDS = {
   'no-space': /no space left on device|disk quota exceeded|\bENOSPC\b/i,
   'out-of-memory': /cannot allocate memory|out of memory|virtual memory exhausted|\bENOMEM\b/i,
+  'out-of-processes': /\bfork\b.*resource temporarily unavailable|resource temporarily unavailable.*\bfork\b/i,
   'unmapped-id': /invalid argument|\bEINVAL\b/i,
 } as const
 
@@ -36,6 +37,7 @@ export class Reasons {
     if (killed === undefined ? this.#mayBeKilled(end) : killed > 0) return { ...end, reason: 'out-of-memory' }
     if (says('no-space')) return { ...end, reason: 'no-space' }
     if (says('out-of-memory')) return { ...end, reason: 'out-of-memory' }
+    if (says('out-of-processes')) return { ...end, reason: 'out-of-processes' }
     if (singleUser && says('unmapped-id')) return { ...end, reason: 'unmapped-id' }
     return end
   }

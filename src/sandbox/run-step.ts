@@ -31,9 +31,13 @@ export interface Means {
 export async function runStep(step: Step, means: Means): Promise<StepEnd> {
   const { runtime, network, cgroups, around, started } = means
   if (cgroups.length > 0 && runtime.name !== 'namespaces')
-    throw new ArchimageError('SANDBOX_FAILED', `with ${runtime.name} the memory or CPU of a step cannot be limited`, {
-      hint: 'build without limits, or on Linux 5.12 or newer where namespaces can be made',
-    })
+    throw new ArchimageError(
+      'SANDBOX_FAILED',
+      `with ${runtime.name} the memory, CPU or processes of a step cannot be limited`,
+      {
+        hint: 'build without limits, or on Linux 5.12 or newer where namespaces can be made',
+      },
+    )
   if (step.network === 'none' && !around.mounts)
     throw new ArchimageError('SANDBOX_FAILED', 'with --sandbox=chroot a step cannot be kept from the network', {
       hint: 'build without --network=none, or where namespaces can be made',

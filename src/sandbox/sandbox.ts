@@ -7,7 +7,7 @@ import type { NetworkTool } from './network.ts'
 import type { Runtime } from './oci-runtime.ts'
 import type { Verdict } from './protocol.ts'
 import type { Sandbox, SandboxFacts } from './step.ts'
-import { makeCgroups } from './step-cgroups.ts'
+import { makeCgroups, makeRunCgroups } from './step-cgroups.ts'
 import { isUserNamespace, SUB_ID_REMEDY } from './sub-ids.ts'
 
 export interface SandboxOptions {
@@ -38,14 +38,30 @@ export async function openSandbox({ directory, records, runtime }: SandboxOption
   const networks = runtime === 'chroot' ? [] : networksHere()
   const key = JSON.stringify([release(), process.getuid?.(), [...runtimes, ...networks].map(identity)])
   const known = records?.get<Verdict>(RECORDS, key)
+  const all = makeRunCgroups()
   const connection = new Connection(runtime !== 'chroot')
-  const verdict = await connection.open({ directory, runtimes, networks, ...(known && { known }) })
+  let verdict: Verdict
+  try {
+    verdict = await connection.open({
+      directory,
+      runtimes,
+      networks,
+      cgroups: all.directories,
+      ...(known && { known }),
+    })
+  } catch (error) {
+    await connection.close()
+    await all.close()
+    throw error
+  }
   if (known === undefined) records?.put(RECORDS, key, verdict)
   return {
     facts: factsOf(verdict),
     async run(step, tools) {
       if (tools.signal.aborted) throw cancelled(tools.signal.reason)
-      const cgroups = makeCgroups(step.limits)
+      // In a cgroup of its own it is no longer in that of the run.
+      const isLimited = Object.keys(step.limits).length > 0
+      const cgroups = makeCgroups(isLimited ? { ...all.limits, ...step.limits } : {})
       const [ended] = await Promise.allSettled([connection.run(step, cgroups.directories, tools)])
       await cgroups.close()
       if (tools.signal.aborted) throw cancelled(tools.signal.reason)
@@ -54,6 +70,7 @@ export async function openSandbox({ directory, records, runtime }: SandboxOption
     },
     async close() {
       await connection.close()
+      await all.close()
       rmSync(directory, { recursive: true, force: true })
     },
   }

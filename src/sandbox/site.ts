@@ -8,6 +8,7 @@ import type { Output } from './output.ts'
 import type { Setup, Verdict } from './protocol.ts'
 import { runStep } from './run-step.ts'
 import type { Step, StepEnd } from './step.ts'
+import { enterCgroup } from './step-cgroups.ts'
 import { lookAround, type Surroundings } from './surroundings.ts'
 
 /** Where steps run: within our own pid and mount namespace. */
@@ -18,7 +19,8 @@ export interface Site {
 }
 
 /** Finds out what works here, or takes what is known to. Throws SANDBOX_MISSING when nothing does. */
-export async function openSite({ directory, runtimes, networks, known }: Setup): Promise<Site> {
+export async function openSite({ directory, runtimes, networks, cgroups, known }: Setup): Promise<Site> {
+  cgroups.forEach(enterCgroup)
   const looked = lookAround(
     directory,
     runtimes.some(({ name }) => name !== 'chroot'),
@@ -47,7 +49,7 @@ export async function openSite({ directory, runtimes, networks, known }: Setup):
     const network = step.network === 'default' && connected !== undefined ? await networkOf(connected) : undefined
     return runStep(step, { runtime, network, cgroups, around, output, started })
   }
-  return { verdict, run: runtime.name === 'chroot' ? oneByOne(run) : run }
+  return { verdict, run: roots === 'copy' ? oneByOne(run) : run }
 }
 
 function rootsOf({ scratch, mounts, rootless }: Omit<Surroundings, 'roots'>): {
@@ -68,7 +70,10 @@ function networkOf(connected: Promise<StepNetwork>): Promise<StepNetwork> {
   })
 }
 
-/** Without pid namespaces nobody knows whose a process is that has lost its parent: one step at a time, and then all of them go. */
+/**
+ * One step at a time, where roots are copied. Nothing closes such a root to whom a step has handed what it had open there, as `seal` does
+ * with an overlay; and without pid namespaces nobody knows whose a process is that has lost its parent: then all of them go.
+ */
 function oneByOne(run: Site['run']): Site['run'] {
   let last: Promise<unknown> = Promise.resolve()
   return (...args) => {

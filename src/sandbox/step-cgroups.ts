@@ -42,8 +42,36 @@ export function makeCgroups(limits: StepLimits): StepCgroups {
   }
 }
 
+/**
+ * How many processes and threads all steps of a run may have together, so that one that starts them without end does not take the
+ * machine with it: what systemd gives a service (DefaultTasksMax).
+ */
+function shareOfProcesses(): number {
+  const limits = ['pid_max', 'threads-max'].map(name => Number(readFileSync(`/proc/sys/kernel/${name}`, 'utf8')))
+  return Math.floor(Math.min(...limits) * 0.15)
+}
+
+/**
+ * The cgroups for all that a run starts; none where this process may not limit anything: there its own limits hold (`ulimit -u`, those of
+ * its user, service or container).
+ */
+export function makeRunCgroups(): StepCgroups & { readonly limits: StepLimits } {
+  try {
+    const limits = { pids: shareOfProcesses() }
+    return { ...makeCgroups(limits), limits }
+  } catch {
+    return { directories: [], limits: {}, close: () => Promise.resolve() }
+  }
+}
+
+/** Puts this process, and what it will start, into a cgroup. */
+export function enterCgroup(directory: string): void {
+  // 0 is the process that writes.
+  writeFileSync(`${directory}/cgroup.procs`, '0')
+}
+
 function refusal(why: string): ArchimageError {
-  return new ArchimageError('SANDBOX_FAILED', `the memory or CPU of a step cannot be limited: ${why}`, {
+  return new ArchimageError('SANDBOX_FAILED', `the memory, CPU or processes of a step cannot be limited: ${why}`, {
     hint: 'run archimage as root where /sys/fs/cgroup can be written to, or build without limits',
   })
 }

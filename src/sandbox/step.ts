@@ -44,6 +44,8 @@ export interface StepLimits {
   readonly cpuQuota?: number
   readonly cpusetCpus?: string
   readonly cpusetMems?: string
+  /** Processes and threads at a time. */
+  readonly pids?: number
 }
 
 interface MountBase {
@@ -83,13 +85,20 @@ export type StepMount =
     })
 
 /**
- * How a step ended. `reason` names what the kernel said: out of memory, no space, exec format error; `unmapped-id`: a user or group
+ * How a step ended. `reason` names what the kernel said: out of memory or of processes, no space, exec format error; `unmapped-id`: a user or group
  * that does not exist in this user namespace, the remedy is SUB_ID_REMEDY of sub-ids.ts.
  */
 export interface StepEnd {
   readonly exitCode: number
   readonly signal?: string
-  readonly reason?: 'out-of-memory' | 'no-space' | 'unmapped-id' | 'exec-format' | 'not-found' | 'not-executable'
+  readonly reason?:
+    | 'out-of-memory'
+    | 'out-of-processes'
+    | 'no-space'
+    | 'unmapped-id'
+    | 'exec-format'
+    | 'not-found'
+    | 'not-executable'
   /**
    * For `exec-format`, `not-found` and `not-executable`: the file in the step, where it is known; for a file that exists, the
    * interpreter or dynamic linker that does not.

@@ -10,6 +10,7 @@ import { listFiles } from './binaries.ts'
 import { blobPath, blobSize, markUsed, openBlobFile, readBlob, streamBlob } from './blobs.ts'
 import { type Environment, NAMES, prepareHome, storeHome } from './home.ts'
 import { type Image, listImages, removeImage } from './images.ts'
+import { storeLimit } from './limit.ts'
 import { collect, type Parts, type Pruned, type PruneOptions, prune, type Usage, usage } from './prune.ts'
 import { Records } from './records.ts'
 import { type Naming, Refs } from './refs.ts'
@@ -35,25 +36,29 @@ export interface StoreOptions {
 
 /**
  * Opens the store, making it when there is none. From here to `close` this process has a lease: no other process collects
- * garbage. Throws STORE_OWNER, STORE_BROKEN, STORE_BUSY, PERMISSION, NO_SPACE.
+ * garbage. Throws STORE_OWNER, STORE_BROKEN, STORE_BUSY, PERMISSION, NO_SPACE,
+ * USAGE for a limit that is no size.
  */
 export function openStore(options: StoreOptions = {}): Store {
   const root = options.home ?? storeHome(options.env)
   prepareHome(root)
-  return new Store(root, options.warn ?? (message => console.error(`warning: ${message}`)))
+  return new Store(root, options.warn ?? (message => console.error(`warning: ${message}`)), storeLimit(options.env))
 }
 
 /** Content by digest, names, records (DESIGN §5). An OCI image layout that other tools may read in place. */
 export class Store {
   readonly root: string
   readonly records: Records
+  /** Bytes that it is to keep beside its images, if that is limited; see keepLimit. */
+  readonly limit: number | undefined
   readonly #parts: Parts
   readonly #refs: Refs
   #lease: Lock | undefined
   #writing = 0
 
-  constructor(root: string, warn: (message: string) => void) {
+  constructor(root: string, warn: (message: string) => void, limit?: number) {
     this.root = root
+    this.limit = limit
     this.records = new Records(root, warn)
     this.#refs = new Refs(root)
     this.#parts = { root, refs: this.#refs, records: this.records }

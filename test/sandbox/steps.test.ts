@@ -74,8 +74,19 @@ step('an abort ends the step at once', async () => {
   expect(Date.now() - started).toBeLessThan(20_000)
 })
 
-step('limits of memory and CPU hold, and their cgroups are gone afterwards', async () => {
+function cgroups(): string[] {
+  return readdirSync('/sys/fs/cgroup', { recursive: true, encoding: 'utf8' }).filter(name =>
+    /archimage-\d[^/]*$/.test(name),
+  )
+}
+
+step('limits of memory, CPU and processes hold, and their cgroups are gone afterwards', async () => {
   const MB = 1 << 20
+  const before = cgroups()
+  // That of the run, which has a share of the machine's processes.
+  expect(before).toHaveLength(1)
+  const most = Number(readFileSync(join('/sys/fs/cgroup', before[0]!, 'pids.max'), 'utf8'))
+  expect(most).toBeLessThan(Number(readFileSync('/proc/sys/kernel/threads-max', 'utf8')) / 5)
   const hungry = await shop.run('head -c 200000000 /dev/zero | tail -c 190000000 | wc -c', {
     limits: { memory: 32 * MB, memorySwap: 32 * MB },
   })
@@ -85,8 +96,8 @@ step('limits of memory and CPU hold, and their cgroups are gone afterwards', asy
   ).toMatchObject({
     reason: 'out-of-memory',
   })
+  const bomb = 'for i in $(seq 100); do sleep 5 & done; wait'
+  expect(await shop.run(bomb, { limits: { pids: 20 } })).toMatchObject({ reason: 'out-of-processes' })
   expect(await shop.run('nproc', { limits: { cpusetCpus: '0' } })).toMatchObject({ stdout: '1\n' })
-  expect(
-    readdirSync('/sys/fs/cgroup', { recursive: true, encoding: 'utf8' }).filter(name => /archimage-\d/.test(name)),
-  ).toEqual([])
+  expect(cgroups()).toEqual(before)
 })

@@ -87,3 +87,14 @@ step('without CAP_SYS_ADMIN: an error that says how, and chroot where it is aske
   expect(outcomes[4]).toMatchObject({ code: 'SANDBOX_FAILED' })
   rmSync(folder, { recursive: true })
 })
+
+step('without runc, crun, pasta, slirp4netns: steps run, in the network of this machine, which is said', () => {
+  const hide = 'for d in /usr/sbin /usr/local/sbin; do mount -t tmpfs none $d || exit; done; PATH=/nowhere exec "$@"'
+  const before = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', hide, 'sh']
+  const { facts, outcomes } = runThrough(before, [['echo fine', { network: 'default' }]])
+  expect(facts).toMatchObject({ runtime: 'namespaces', roots: 'overlay', network: 'host' })
+  expect(facts.remarks.join()).toContain('neither pasta nor slirp4netns')
+  expect(outcomes[0]).toMatchObject({ exitCode: 0, stdout: 'fine\n' })
+  const { refusal } = runThrough(before, [], { runtime: 'runc' })
+  expect(refusal).toMatchObject({ code: 'SANDBOX_MISSING', hint: expect.any(String) })
+})

@@ -148,6 +148,7 @@ describe('what a builder lacks', () => {
     expect(await lacks(of('v0.30.0'), { limits: { memory: 1 } })).toContain('--resource')
     expect(await lacks(of('v0.33.1'), { limits: { memory: 1 } })).toBe('buildx 0.34 has no --resource')
     expect(await lacks(of('v0.0.0+unknown'), { shmSize: 1 })).toBeUndefined()
+    expect(await lacks(of('v0.33.1'), { limits: { pids: 9 } })).toContain('--resource pids')
   })
 
   test('layers of windows that BuildKit would write wrongly', async () => {

@@ -1,5 +1,5 @@
 import type { Cell, Problem } from '../engine.ts'
-import { limitNames } from '../flags.ts'
+import { lacksProcessLimit, limitNames } from '../flags.ts'
 import type { Buildx } from './builder.ts'
 
 export type Version = readonly [major: number, minor: number]
@@ -37,7 +37,7 @@ export function buildxLacks(cell: Cell, { builder, version }: Buildx, classic: b
       message: `buildx ${version.join('.')} has no --resource`,
       hint: `install buildx ${RESOURCES.join('.')} or newer`,
     }
-  return undefined
+  return lacksProcessLimit(cell)
 }
 
 /** Layers of windows have their files below Files/; BuildKit on Linux knows a windows layer by the one that it stands on. */

@@ -31,6 +31,13 @@ function reasonOf(op: RunOp, end: StepEnd, { limits }: StepSettings): [message: 
           ? 'let fewer steps run at a time (--jobs), or give the machine more memory'
           : 'raise the limit: --resource memory=…',
       ]
+    case 'out-of-processes':
+      return [
+        `${ended(end)}: no more processes could be started${limits.pids === undefined ? '' : ` (limit ${limits.pids})`}`,
+        limits.pids === undefined
+          ? 'let it start fewer at a time (make -j), or let fewer steps run (--jobs)'
+          : 'raise the limit: --resource pids=…',
+      ]
     case 'no-space':
       return [
         `${ended(end)}: no space left on the disk`,

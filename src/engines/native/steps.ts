@@ -12,7 +12,7 @@ import type { Marks } from '../../rootfs/marks.ts'
 import { type Scratch, Snapshots } from '../../rootfs/snapshots.ts'
 import type { CellName, Emit } from '../../run/events.ts'
 import { openSandbox } from '../../sandbox/sandbox.ts'
-import type { Sandbox, SandboxFacts, Step } from '../../sandbox/step.ts'
+import type { Sandbox, SandboxFacts, Step, StepEnd } from '../../sandbox/step.ts'
 import { isUserNamespace } from '../../sandbox/sub-ids.ts'
 import { NAMES } from '../../store/home.ts'
 import { mountsPath } from '../../store/mounts.ts'
@@ -33,6 +33,7 @@ import { importStep } from './imported-step.ts'
 import { layerContent } from './layer-content.ts'
 import { RealRoots } from './real-roots.ts'
 import { identity, type Root } from './root.ts'
+import { DiskWatch, isFull } from './step-disk.ts'
 import { stepFailure } from './step-failure.ts'
 import { stepKey } from './step-key.ts'
 import { stepLayer } from './step-layer.ts'
@@ -68,6 +69,11 @@ interface Site {
 
 /** How overlays say here what is not there: without the rights of the machine's root they may not do it in the usual way. */
 const overlayMarks = (): Marks => (isUserNamespace() ? 'user' : 'trusted')
+
+/** A step that failed on a full disk failed for that. */
+function withSpace(end: StepEnd, upper: string): StepEnd {
+  return end.reason === undefined && isFull(upper) ? { ...end, reason: 'no-space' } : end
+}
 
 /**
  * The RUN steps of a whole run: each is run once, whoever needs it, in one sandbox that is made when the first has to run.
@@ -206,10 +212,12 @@ export class Steps {
               : undefined
           const step = this.#step(request, lowers, scratch, prepared)
           const start = performance.now()
-          const end = await sandbox.run(step, { output: (stream, bytes) => log.output(stream, bytes), signal })
+          const end = await this.#watched(request, scratch, signal, signal =>
+            sandbox.run(step, { output: (stream, bytes) => log.output(stream, bytes), signal }),
+          )
           log.end()
           if (end.exitCode !== 0 || end.signal !== undefined)
-            throw stepFailure(op, end, cell.steps, log.last, {
+            throw stepFailure(op, withSpace(end, scratch.upper), cell.steps, log.last, {
               ...{ platform: request.platform, ability },
               directories: copy ? [scratch.upper] : [scratch.upper, ...lowers.toReversed()],
             })
@@ -222,6 +230,34 @@ export class Steps {
       log.end()
       prepared.release()
       scratch.dispose()
+    }
+  }
+
+  /** Ends a step that writes more than the store is to keep, and warns of a disk that gets full. */
+  async #watched<T>(
+    { op, name }: StepRequest,
+    { upper }: Scratch,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const { limit, root } = this.#store
+    const watch = new DiskWatch({
+      ...{ directory: upper, ...(limit === undefined ? {} : { limit }) },
+      nearlyFull: left =>
+        this.#emit({
+          ...{ type: 'warning', cell: name },
+          message: `${op.label}: the disk of the store ${root} is nearly full: ${Math.round(left / 1e6)} MB are left`,
+        }),
+    })
+    try {
+      const value = await work(AbortSignal.any([signal, watch.signal]))
+      watch.look()
+      watch.signal.throwIfAborted()
+      return value
+    } catch (error) {
+      throw watch.signal.aborted && !signal.aborted ? watch.signal.reason : error
+    } finally {
+      watch.end()
     }
   }
 

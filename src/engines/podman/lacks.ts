@@ -1,6 +1,7 @@
 import type { Instruction } from '../../dockerfile/ast.ts'
 import type { LoweredStage } from '../../plan/lowered.ts'
 import type { Cell, Problem } from '../engine.ts'
+import { lacksProcessLimit } from '../flags.ts'
 import { isFresh } from '../steps.ts'
 import type { Podman } from './probe.ts'
 
@@ -40,6 +41,8 @@ const FEATURES: readonly Feature[] = [
 /** What this podman cannot do that a cell needs. */
 export function podmanLacks(cell: Cell, { buildah, version }: Podman): Problem | undefined {
   const { lowered, source, steps, platform } = cell
+  const unlimited = lacksProcessLimit(cell)
+  if (unlimited) return unlimited
   if (platform.os !== 'linux') return { message: `it builds images for linux only, not for ${platform.os}` }
   for (const stage of source.dockerfile.stages) {
     const needed = lowered.stages.get(stage.index)
