@@ -26,8 +26,11 @@ function mounts(): string[] {
     .filter(line => line.includes('archimage-sandbox-'))
 }
 
-function cgroups(directory = '/sys/fs/cgroup'): string[] {
-  return readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter(name => /archimage-\d+/.test(name))
+/** Those that a process made. */
+function cgroups(pid: number): string[] {
+  return readdirSync('/sys/fs/cgroup', { recursive: true, encoding: 'utf8' }).filter(name =>
+    name.includes(`archimage-${pid}-`),
+  )
 }
 
 async function waitFor(what: () => boolean): Promise<void> {
@@ -35,7 +38,7 @@ async function waitFor(what: () => boolean): Promise<void> {
 }
 
 step('killed at 20 random moments, nothing is left: no process, no mount, no cgroup', async () => {
-  const before = { mounts: mounts(), cgroups: cgroups() }
+  const before = mounts()
   for (let i = 0; i < 20; i++) {
     const mark = `77${process.pid}${i}`
     const child = spawn(process.execPath, [join(import.meta.dir, 'victim.ts'), mark], {
@@ -45,11 +48,12 @@ step('killed at 20 random moments, nothing is left: no process, no mount, no cgr
     const [line] = (await once(child.stdout, 'data')) as [Buffer]
     await new Promise(resolve => setTimeout(resolve, Math.random() * 150))
     expect(marked(mark).length).toBeGreaterThan(1)
+    expect(cgroups(child.pid!)).not.toEqual([])
     child.kill('SIGKILL')
     await once(child, 'exit')
     // What the kernel does at once takes it some milliseconds; if it did not, this would wait for ever.
-    await waitFor(() => marked(mark).length === 0 && cgroups().length === before.cgroups.length)
-    expect({ mounts: mounts(), cgroups: cgroups() }).toEqual(before)
+    await waitFor(() => marked(mark).length === 0 && cgroups(child.pid!).length === 0)
+    expect({ mounts: mounts(), cgroups: cgroups(child.pid!) }).toEqual({ mounts: before, cgroups: [] })
     rmSync(line.toString().trim(), { recursive: true })
   }
   await using shop = await openWorkshop()

@@ -75,8 +75,8 @@ step('an abort ends the step at once', async () => {
 })
 
 function cgroups(): string[] {
-  return readdirSync('/sys/fs/cgroup', { recursive: true, encoding: 'utf8' }).filter(name =>
-    /archimage-\d[^/]*$/.test(name),
+  return readdirSync('/sys/fs/cgroup', { recursive: true, encoding: 'utf8' }).filter(
+    name => name.includes(`archimage-${process.pid}-`) && !/-[^/]*\//.test(name),
   )
 }
 
