@@ -42,10 +42,12 @@ export async function run(invocation: Invocation): Promise<number> {
     .option('--verbose', 'a line for every request')
   const parsed = parse(program, invocation)
   if (!parsed) return 0
-  const { args, options } = parsed
+  const { args } = parsed
+  const directory = workingDirectory(invocation, parsed.options)
+  const options = inDirectory(parsed.options, directory)
   if (args.length > 1) throw usage('archimage serve takes one folder or archive')
   checkFlags(options)
-  const place = args[0] === undefined ? undefined : resolve(workingDirectory(invocation, options), args[0])
+  const place = args[0] === undefined ? undefined : resolve(directory, args[0])
   if (options['gcOnce'] === true) return collect(place, options)
   const served = await openServed(place, options, invocation.signal)
   try {
@@ -53,6 +55,13 @@ export async function run(invocation: Invocation): Promise<number> {
   } finally {
     served?.close()
   }
+}
+
+/** With the files of options where -C says that they are. */
+function inDirectory(options: Options, directory: string): Options {
+  if (directory === process.cwd()) return options
+  const files = ['tlsCert', 'tlsKey', 'tlsClientCa', 'htpasswd'].filter(name => options[name] !== undefined)
+  return { ...options, ...Object.fromEntries(files.map(name => [name, resolve(directory, String(options[name]))])) }
 }
 
 async function serve(

@@ -89,6 +89,8 @@ test('files that are missing or wrong', async () => {
   ])
   expect(await refused('--htpasswd', 'absent')).toEqual([1, expect.stringContaining('there is no absent')])
   expect(await refused('--read-only', 'absent')).toEqual([1, expect.stringContaining('there is no folder')])
+  const elsewhere = await run([archimage, '-C', folder, 'serve', '--htpasswd', 'md5'], { cwd: '/', env })
+  expect(elsewhere.stderr).toContain(`${join(folder, 'md5')}:1: the hash of user "ann" is MD5`)
   expect(await refused('absent.tar.gz')).toEqual([1, expect.stringContaining('there is no archive')])
   expect(await refused('--gc-once', '.')).toEqual([1, expect.stringContaining('is not the folder of a registry')])
 })
