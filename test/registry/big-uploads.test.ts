@@ -71,7 +71,7 @@ test('500 MB that are cut twice arrive, are not sent twice, and are never held i
     const { how, digest, memory } = await send(proxy.port, SIZE)
     expect([how, proxy.cuts]).toEqual(['uploaded', 2])
     expect(proxy.bytes).toBeLessThan(SIZE + 40 * MIB)
-    expect(memory).toBeLessThan(150 * MIB)
+    expect(memory).toBeLessThan(120 * MIB)
     const hash = createHash('sha256')
     for await (const chunk of createReadStream(join(dir, 'blobs/sha256', digest.slice(7)), { highWaterMark: MIB }))
       hash.update(chunk)
