@@ -24,7 +24,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   emulation: ['oci', 'tar', 'sys', 'executable'],
   sandbox: ['oci', 'rootfs', 'sys', 'executable'],
   manifests: ['oci', 'registry', 'store', 'transports'],
-  mutate: ['oci', 'tar', 'layer', 'store', 'transports', 'sys', 'inspect'],
+  mutate: ['oci', 'tar', 'layer', 'store', 'transports', 'sys', 'inspect', 'context'],
   inspect: ['oci', 'layer', 'store', 'transports', 'sys'],
   verify: ['oci', 'store', 'registry', 'layer', 'transports'],
   attest: ['oci', 'layer', 'store'],

@@ -97,7 +97,8 @@ test('ports, volumes, layers, bases', () => {
   expect(mutation('--layer-add', 'tar=x.tar,platform=linux/arm64').append).toEqual([
     { platforms: [ARM64], value: 'x.tar' },
   ])
-  expect(failure('--layer-add', 'dir=x')).toContain('UNSUPPORTED')
+  expect(mutation('--layer-add', 'dir=x').append).toEqual([{ value: 'x' }])
+  expect(failure('--layer-add', 'platform=amd64')).toContain('names no file')
   expect(basesOf(options('--rebase-ref', 'a,b'))).toEqual({ old: 'a', new: 'b' })
   expect(basesOf(options('--old_base', 'a', '--new-base', 'b'))).toEqual({ old: 'a', new: 'b' })
   expect(basesOf(options('--rebase'))).toEqual({})

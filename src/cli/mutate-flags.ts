@@ -65,7 +65,12 @@ export function addMutateFlags(program: Command): Command {
     .option('--set-platform <platform>', 'the platform that the image says it is for')
     .option('--time <time>', 'time of the image and its history: RFC 3339, or seconds since 1970')
     .option('--layer-time', 'files in layers that are younger than --time get that time')
-    .addOption(list('--append <tar>', 'a tar file becomes the topmost layer; [PLATFORM]FILE for one platform'))
+    .addOption(
+      list(
+        '--append <tar>',
+        'a tar file, or what is in a folder, becomes the topmost layer; [PLATFORM]FILE for one platform',
+      ),
+    )
     .option('--flatten', 'make one layer of all')
     .option('--rebase', 'put it on another base; without the next two on the newest one that its annotations name')
     .option('--old-base <image>', 'the base that it has')
@@ -81,7 +86,7 @@ export function addMutateFlags(program: Command): Command {
     new Option('--config-time <time>', 'as --time'),
     new Option('--timestamp <seconds>', 'as --time'),
     new Option('--source-date-epoch <seconds>', 'as --time'),
-    list('--layer-add <spec>', 'tar=FILE[,platform=PLATFORM]'),
+    list('--layer-add <spec>', 'tar=FILE or dir=FOLDER[,platform=PLATFORM]'),
     new Option('--old_base <image>', 'as --old-base'),
     new Option('--new_base <image>', 'as --new-base'),
     new Option('--rebase-ref <old,new>', 'both bases'),
@@ -261,19 +266,16 @@ function appended(text: string): Scoped<string>[] {
   return rest.split(',').map(value => ({ ...platforms, value }))
 }
 
-/** regctl's `tar=FILE,platform=PLATFORM`. */
+/** regctl's `tar=FILE,platform=PLATFORM` and `dir=FOLDER`. */
 function layerAdd(text: string): Scoped<string> {
   const fields = new Map(
     (parseCsvLine(text) ?? [text]).map(one => [one.split('=')[0]!, one.slice(one.indexOf('=') + 1)]),
   )
-  const tar = fields.get('tar')
-  if (fields.has('dir'))
-    throw new ArchimageError('UNSUPPORTED', '--layer-add dir=: a layer is made of a tar file', {
-      hint: 'tar -cf layer.tar -C DIR . and --append layer.tar; or a Dockerfile with FROM and COPY',
-    })
-  if (tar === undefined) throw new ArchimageError('USAGE', `--layer-add ${text} names no file`, { hint: 'tar=FILE' })
+  const path = fields.get('tar') ?? fields.get('dir')
+  if (path === undefined)
+    throw new ArchimageError('USAGE', `--layer-add ${text} names no file`, { hint: 'tar=FILE, or dir=FOLDER' })
   const platform = fields.get('platform')
-  return { ...(platform === undefined ? {} : { platforms: [parsePlatform(platform)] }), value: tar }
+  return { ...(platform === undefined ? {} : { platforms: [parsePlatform(platform)] }), value: path }
 }
 
 /** RFC 3339 in whole seconds, UTC. */

@@ -201,6 +201,5 @@ async function headOf(path: string): Promise<Uint8Array> {
 function missing(path: string, error: unknown): ArchimageError {
   const { code } = error as NodeJS.ErrnoException
   if (code === 'ENOENT') return new ArchimageError('NOT_FOUND', `there is no file ${path}`)
-  if (code === 'EISDIR') return new ArchimageError('USAGE', `${path} is a folder, a layer is made of a tar file`)
   return systemError(error, `reading ${path}`)
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
@@ -303,6 +303,34 @@ describe('layers', () => {
     expect(await failure(run(top, { append: [{ value: join(home, 'none.tar') }] }))).toMatchObject({
       code: 'NOT_FOUND',
     })
+  })
+
+  test('a folder on top: the same files are the same layer, whenever they were written', async () => {
+    await put('folder', [layerOf('a', '1')])
+    const top = await topOf('folder')
+    const digests = []
+    for (const time of [1000, 2_000_000]) {
+      const folder = join(home, `folder-${time}`)
+      mkdirSync(join(folder, 'bin'), { recursive: true })
+      chmodSync(join(folder, 'bin'), 0o755)
+      writeFileSync(join(folder, 'bin/tool'), 'tool', { mode: 0o755 })
+      chmodSync(join(folder, 'bin/tool'), 0o755)
+      linkSync(join(folder, 'bin/tool'), join(folder, 'bin/again'))
+      symlinkSync('tool', join(folder, 'bin/link'))
+      utimesSync(join(folder, 'bin/tool'), time, time)
+      const found = await read(top, { append: [{ value: folder }] })
+      digests.push((found.manifest as ImageManifest).layers[1]!.digest)
+      expect((await files(found)).map(({ path, entry }) => [path, entry.type, entry.uid])).toEqual([
+        ['a', 'file', 0],
+        ['bin', 'dir', 0],
+        ['bin/again', 'file', 0],
+        ['bin/link', 'symlink', 0],
+        ['bin/tool', 'file', 0],
+      ])
+      const inodes = (await files(found)).flatMap(({ entry }) => entry.inode ?? [])
+      expect([inodes.length, new Set(inodes).size]).toEqual([2, 1])
+    }
+    expect(digests[0]).toBe(digests[1]!)
   })
 
   test('one layer of all: whiteouts, hard links, attributes', async () => {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { ArchimageError } from '../errors/error.ts'
 import { platformOf } from '../inspect/describe.ts'
 import { rootOf } from '../inspect/files.ts'
@@ -6,7 +7,7 @@ import type { ImageNode } from '../inspect/read.ts'
 import type { Digest } from '../oci/digest.ts'
 import { formatPlatform, type Platform, samePlatform, selectPlatform } from '../oci/platform.ts'
 import type { Transport } from '../transports/transport.ts'
-import { type Draft, draftOf } from './draft.ts'
+import { type Draft, type DraftLayer, draftOf } from './draft.ts'
 import { type Change, type ConfigEdits, editAnnotations, editConfig } from './edits.ts'
 import { historyOf } from './history.ts'
 import { clampLayer, type LayerTools, layerFromTar, layerFromTree } from './layers.ts'
@@ -35,7 +36,7 @@ export interface Mutation {
   readonly bases?: (
     annotations: Readonly<Record<string, string>>,
   ) => Promise<{ readonly old: Base; readonly new: Base }>
-  /** Tar files. */
+  /** Tar files, and folders whose files go to the root. */
   readonly append?: readonly Scoped<string>[]
   readonly flatten?: boolean
   /** Files younger than this (seconds since 1970) get this time. */
@@ -84,8 +85,8 @@ export async function mutate(top: ImageNode, name: string, mutation: Mutation, t
         ])
     }
     for (const path of valuesFor(mutation.append, platform)) {
-      const key = `${draft.docker} ${path}`
-      const layer = appended.get(key) ?? layerFromTar(path, draft.docker, tools)
+      const key = `${draft.docker} ${draft.config['os'] === 'windows'} ${path}`
+      const layer = appended.get(key) ?? newLayer(path, draft, tools)
       appended.set(key, layer)
       made.add((await layer).descriptor.digest)
       draft = withLayer(draft, await layer, `archimage mutate --append ${path.split(/[\\/]/).at(-1)}`)
@@ -159,6 +160,13 @@ function withBlobs(
     putBlob: (descriptor, body, options) => source.putBlob(descriptor, body, options),
     putManifest: (manifest, tag, options) => source.putManifest(manifest, tag, options),
   }
+}
+
+/** Of a tar file, or of what is in a folder. */
+async function newLayer(path: string, draft: Draft, tools: LayerTools): Promise<DraftLayer> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return layerFromTar(path, draft.docker, tools)
+  const { folderTree } = await import('./folder.ts')
+  return layerFromTree(folderTree(path), [], { docker: draft.docker, windows: draft.config['os'] === 'windows' }, tools)
 }
 
 async function flattened(draft: Draft, name: string, tools: LayerTools): Promise<Draft> {
