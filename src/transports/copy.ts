@@ -132,8 +132,11 @@ class Session {
   async #parts(node: PlannedManifest, image: CopyImage): Promise<void> {
     const { manifest, there, children } = node
     if (there || manifest === undefined) return
-    // The largest first: what is left at the end then is small, and no connection works alone for long.
-    const blobs = blobsOf(manifest, image.options.foreignLayers === true).toSorted((a, b) => b.size - a.size)
+    const wanted = blobsOf(manifest, image.options.foreignLayers === true)
+    // The largest first: what is left at the end then is small. Archives have blobs in the order of the manifest, and room for them
+    // in the order in which they are asked for.
+    const free = image.target.transport.commit === undefined
+    const blobs = free ? wanted.toSorted((a, b) => b.size - a.size) : wanted
     await all([
       ...children.map(async child => {
         await this.#parts(child, image)
