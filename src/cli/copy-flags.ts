@@ -47,11 +47,16 @@ const IGNORED: readonly string[] = [
   '--image-parallel-copies <n>',
 ]
 
-/** What `copy` and `sync` have in common. */
-export function addCopyFlags(program: Command): Command {
+/**
+ * What `copy` and `sync` have in common. Each option costs time at the start: those that nobody looks for in the help are known
+ * only where `args` have them.
+ */
+export function addCopyFlags(program: Command, args: readonly string[]): Command {
+  const given = new Set(args.map(arg => arg.split('=', 1)[0]!))
+  const asked = (flags: string): boolean => flags.split(/[ ,]+/).some(flag => given.has(flag))
+  const help = given.has('--help') || given.has('-h')
   program
     .addOption(list('--platform <platforms>', 'only these; one alone becomes the image itself, without an index'))
-    .addOption(list('--platforms <platforms>', '').hideHelp())
     .option('--index', 'an index also for one platform, with its attestations')
     .option('--sparse', 'keep the index as it is, and copy only the platforms asked for behind it')
     .option('--referrers', 'also what has the image as its subject: signatures, SBOMs')
@@ -78,6 +83,7 @@ export function addCopyFlags(program: Command): Command {
     .option('-q, --quiet', 'no progress and no summary')
     .option('--json', 'print the result, or the plan, as JSON')
     .addOption(insecureOption())
+  if (given.has('--platforms')) program.addOption(list('--platforms <platforms>', '').hideHelp())
   for (const flags of [
     '--multi-arch <which>',
     '--override-os <os>',
@@ -95,22 +101,23 @@ export function addCopyFlags(program: Command): Command {
     '-v, --verbose',
     '--debug',
   ])
-    program.addOption(new Option(flags).hideHelp())
+    if (asked(flags)) program.addOption(new Option(flags).hideHelp())
   addCredentialFlags(addTlsFlags(program))
   for (const side of ['src', 'dest'] as const) {
+    if (!help && !args.some(arg => arg.startsWith('-') && arg.includes(side.slice(0, 2)))) continue
     addCredentialFlags(addTlsFlags(program, side), side)
     program.option(`--${side}-insecure`, `the same as --${side}-tls-verify=false`)
   }
-  for (const [flags, reason] of REFUSED) program.addOption(new Option(flags, reason).hideHelp())
-  for (const flags of IGNORED) program.addOption(new Option(flags).hideHelp())
+  for (const [flags, reason] of REFUSED) if (asked(flags)) program.addOption(new Option(flags, reason).hideHelp())
+  for (const flags of IGNORED) if (asked(flags)) program.addOption(new Option(flags).hideHelp())
   return program
 }
 
 /** Throws UNSUPPORTED for flags that are refused by name. */
 export function refuseCopyFlags(program: Command, options: Options): void {
   for (const [flags, reason] of REFUSED) {
-    const option = program.options.find(candidate => candidate.flags === flags)!
-    if (options[option.attributeName()] === undefined) continue
+    const option = program.options.find(candidate => candidate.flags === flags)
+    if (option === undefined || options[option.attributeName()] === undefined) continue
     throw new ArchimageError('UNSUPPORTED', `${option.long} is not supported: ${reason}`, {
       hint: `leave ${option.long} out`,
     })

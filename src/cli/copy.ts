@@ -21,7 +21,7 @@ export async function run(invocation: Invocation): Promise<number> {
     .option('-n, --no-clobber', 'let no tag move: one image is an error, of many those that differ stay')
     .addOption(list('--additional-tag <tag>', 'a further tag at the destination'))
     .option('--keep-going', 'go on after a failure; that is so anyway')
-  addCopyFlags(program)
+  addCopyFlags(program, invocation.args)
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed

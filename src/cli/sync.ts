@@ -25,7 +25,7 @@ export async function run(invocation: Invocation): Promise<number> {
     .option('--append-suffix <text>', 'put this behind every tag')
     .option('--keep-going', 'go on after a failure; that is so anyway')
     .option('-a', 'the same as --all: all platforms, as it is anyway')
-  addCopyFlags(program)
+  addCopyFlags(program, invocation.args)
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
