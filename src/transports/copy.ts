@@ -31,7 +31,7 @@ export interface CopyResult {
 }
 
 /** Blobs that are asked for, opened or sent at a time … */
-const BLOBS = 16
+const BLOBS = 6
 /** … and those of them that move: each has a download behind it. */
 const STREAMS = 4
 const JOBS = 4
@@ -113,7 +113,9 @@ class Session {
     const { digest } = root.descriptor
     const left = tags.filter(({ now }) => now !== digest)
     if (left.length === 0 && tags.length > 0 && root.there && extras.length === 0) return { state: 'same', digest }
-    await all([this.#parts(root, image), ...extras.map(({ root: extra }) => this.#parts(extra, image))])
+    const trees = [root, ...extras.map(extra => extra.root)]
+    const blobs = this.#blobsOf(trees, image)
+    await all(trees.map(tree => this.#parts(tree, image, blobs)))
     for (const { root: extra, tag } of extras)
       if (tag !== undefined || !extra.there) await this.#manifest(extra.manifest!, image, tag)
     const names = left.length > 0 ? left.map(({ tag }) => tag) : root.there ? [] : [undefined]
@@ -128,21 +130,41 @@ class Session {
     return this.#transformer.tree(root, image)
   }
 
+  /** Begins to bring all blobs of an image, each once. */
+  #blobsOf(trees: readonly PlannedManifest[], image: CopyImage): ReadonlyMap<Digest, Promise<void>> {
+    const wanted = new Map<Digest, Descriptor>()
+    const visit = ({ manifest, there, children }: PlannedManifest): void => {
+      if (there || manifest === undefined) return
+      for (const blob of blobsOf(manifest, image.options.foreignLayers === true)) wanted.set(blob.digest, blob)
+      for (const child of children) visit(child)
+    }
+    for (const tree of trees) visit(tree)
+    const blobs = [...wanted.values()]
+    // The largest first: what is left at the end then is small. Archives have blobs in the order of the manifests, and room for them in
+    // the order in which they are asked for.
+    if (image.target.transport.commit === undefined) blobs.sort((a, b) => b.size - a.size)
+    return new Map(
+      blobs.map(blob => {
+        const work = this.#blob(blob, image)
+        work.catch(() => {})
+        return [blob.digest, work]
+      }),
+    )
+  }
+
   /** Everything below a manifest. */
-  async #parts(node: PlannedManifest, image: CopyImage): Promise<void> {
-    const { manifest, there, children } = node
+  async #parts(
+    { manifest, there, children }: PlannedManifest,
+    image: CopyImage,
+    blobs: ReadonlyMap<Digest, Promise<void>>,
+  ): Promise<void> {
     if (there || manifest === undefined) return
-    const wanted = blobsOf(manifest, image.options.foreignLayers === true)
-    // The largest first: what is left at the end then is small. Archives have blobs in the order of the manifest, and room for them
-    // in the order in which they are asked for.
-    const free = image.target.transport.commit === undefined
-    const blobs = free ? wanted.toSorted((a, b) => b.size - a.size) : wanted
     await all([
       ...children.map(async child => {
-        await this.#parts(child, image)
+        await this.#parts(child, image, blobs)
         if (!child.there && child.manifest !== undefined) await this.#manifest(child.manifest, image)
       }),
-      ...blobs.map(blob => this.#blob(blob, image)),
+      ...blobsOf(manifest, image.options.foreignLayers === true).map(({ digest }) => blobs.get(digest)!),
     ])
   }
 
