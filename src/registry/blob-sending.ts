@@ -170,7 +170,12 @@ async function append(
   if (!DONE.has(answer.status)) return { answer, session, refusal: () => site.client.refusal(request, answer) }
   await answer.drain()
   // Its Range is not looked at: ECR's lags behind. What is wrong shows in the digest.
-  return { ...session, url: sessionOf(site, answer, request.doing.what), held: held + part.length }
+  const moved = answer.headers.has('location')
+  return {
+    ...session,
+    url: moved ? sessionOf(site, answer, request.doing.what) : session.url,
+    held: held + part.length,
+  }
 }
 
 /** The ways to bring the bytes of a blob into an upload session; all go on where the session is. */

@@ -158,6 +158,7 @@ test.each<[string, Faults]>([
   ['PUT takes no bytes: 501', { noWholePut: 501 }],
   ['a proxy takes 8 MiB: 413', { noWholePut: 413 }],
   ['no PATCH', { noPatch: 405 }],
+  ['only POST says where', { noWholePut: 413, uploadLocation: 'once' }],
   ['PUT answers 204', { created: 204 }],
   ['PUT answers 202', { created: 202 }],
   ['PUT answers 200', { created: 200 }],

@@ -162,8 +162,8 @@ export interface Faults {
   pages?: Pages | undefined
   /** Filters of the referrers API are ignored. */
   noFilters?: boolean | undefined
-  /** Locations of uploads: with scheme and host, with a query that has to be kept, or missing. */
-  uploadLocation?: 'absolute' | 'query' | 'none' | undefined
+  /** Locations of uploads: with scheme and host, with a query that has to be kept, only in the answer to POST, or missing. */
+  uploadLocation?: 'absolute' | 'query' | 'once' | 'none' | undefined
   /** Uploads break off in the middle. */
   cutUpload?: CutUpload | undefined
   /** PATCH answers this status: there are no uploads in chunks, as at gcr.io. */

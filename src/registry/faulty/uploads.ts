@@ -49,7 +49,8 @@ export class UploadFaults {
       const location = headers.get('location') ?? ''
       if (faults.uploadLocation === 'absolute') headers.set('location', new URL(location, request.url).href)
       if (faults.uploadLocation === 'query') headers.set('location', `${location}?_state=a%2Bb&x=1`)
-      if (faults.uploadLocation === 'none') headers.delete('location')
+      const once = faults.uploadLocation === 'once' && request.method !== 'POST'
+      if (once || faults.uploadLocation === 'none') headers.delete('location')
       if (request.method === 'POST' && faults.chunkMinLength !== undefined)
         headers.set('oci-chunk-min-length', String(faults.chunkMinLength))
       if (request.method === 'PATCH' && faults.stalePatch) {
