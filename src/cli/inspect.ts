@@ -16,7 +16,7 @@ import { renderTemplate } from '../template/render.ts'
 import type { Template } from '../template/syntax.ts'
 import { formatLocation } from '../transports/location.ts'
 import type { OpenPlace } from '../transports/open.ts'
-import { command, type Invocation, insecureOption, list, parse, print, say } from './command.ts'
+import { command, type Invocation, insecureOption, list, parse, print, say, workingDirectory } from './command.ts'
 import { differenceLines, inspectionLines } from './inspect-text.ts'
 import {
   findLocation,
@@ -66,6 +66,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
+  process.chdir(workingDirectory(invocation, options))
   refuse(REFUSED, options)
   check(args, options)
   const template = options['format'] === undefined ? undefined : parseTemplate(String(options['format']))

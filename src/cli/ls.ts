@@ -8,7 +8,7 @@ import { globPattern, isChosen, type TagChoice } from '../transports/copy-places
 import { formatLocation, type Location } from '../transports/location.ts'
 import { openTransport } from '../transports/open.ts'
 import type { Transport } from '../transports/transport.ts'
-import { command, type Invocation, insecureOption, list, parse, print, say } from './command.ts'
+import { command, type Invocation, insecureOption, list, parse, print, say, workingDirectory } from './command.ts'
 import { type PlaceTools, placeTools, whereOption, whereRepository } from './places.ts'
 import { addCredentialFlags, addTlsFlags } from './registry-flags.ts'
 import { type Options, strings } from './request.ts'
@@ -33,6 +33,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
+  process.chdir(workingDirectory(invocation, options))
   const where = whereOption(options)
   const tools = await placeTools(options, say, stores =>
     args.map(text => whereRepository(withoutPattern(text).body, where, stores)),

@@ -7,7 +7,7 @@ import { formatReference, isTag, parseReference, type Reference } from '../oci/r
 import { stringify } from '../report/json.ts'
 import { Places } from '../transports/copy-places.ts'
 import { formatLocation, type Location, parseLocation } from '../transports/location.ts'
-import { command, type Invocation, insecureOption, list, parse, print, say } from './command.ts'
+import { command, type Invocation, insecureOption, list, parse, print, say, workingDirectory } from './command.ts'
 import { look } from './copy-sides.ts'
 import { addMutateFlags, basesOf, mutationOf, refuseMutateFlags } from './mutate-flags.ts'
 import { findLocation, notThere, type PlaceTools, placeInWords, placeTools, type Where, whereOption } from './places.ts'
@@ -35,6 +35,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
+  process.chdir(workingDirectory(invocation, options))
   const [text] = args
   if (text === undefined || args.length > 1)
     throw new ArchimageError('USAGE', 'archimage mutate needs one image', {

@@ -2,7 +2,7 @@ import { ArchimageError, isArchimageError } from '../errors/error.ts'
 import { familiarReference, parseReference } from '../oci/reference.ts'
 import { formatLocation, type Location } from '../transports/location.ts'
 import { openTransport } from '../transports/open.ts'
-import { command, type Invocation, insecureOption, parse, print, say } from './command.ts'
+import { command, type Invocation, insecureOption, parse, print, say, workingDirectory } from './command.ts'
 import { inStore, named, notThere, type PlaceTools, placeTools } from './places.ts'
 import { addCredentialFlags, addTlsFlags } from './registry-flags.ts'
 
@@ -19,6 +19,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
+  process.chdir(workingDirectory(invocation, options))
   if (args.length === 0)
     throw new ArchimageError('USAGE', 'archimage rm needs the name of an image', { hint: 'archimage ls lists them' })
   const remote = options['remote'] === true

@@ -5,7 +5,7 @@ import type { Store } from '../store/store.ts'
 import type { Ref } from '../store/types.ts'
 import { formatLocation, type Location } from '../transports/location.ts'
 import { openLocation } from '../transports/open.ts'
-import { command, type Invocation, insecureOption, parse, print, say } from './command.ts'
+import { command, type Invocation, insecureOption, parse, print, say, workingDirectory } from './command.ts'
 import { inStore, named, notThere, type PlaceTools, placeTools } from './places.ts'
 import { addCredentialFlags, addTlsFlags } from './registry-flags.ts'
 import { removeRemote } from './rm.ts'
@@ -22,6 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const parsed = parse(program, invocation)
   if (!parsed) return 0
   const { args, options } = parsed
+  process.chdir(workingDirectory(invocation, options))
   const [source, ...names] = args
   if (source === undefined || (names.length === 0 && options['delete'] !== true))
     throw new ArchimageError('USAGE', 'archimage tag needs an image and at least one new name', {

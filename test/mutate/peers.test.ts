@@ -384,6 +384,17 @@ describe('tags', () => {
   })
 })
 
+test('-C is where files are', async () => {
+  sandbox.project('elsewhere', { Dockerfile: 'FROM scratch\nCOPY Dockerfile /x\n', 'more/y': 'y' })
+  await sandbox.must(['-C', 'elsewhere', 'build', '-q', '-t', 'elsewhere:1', '--platform', 'linux/amd64', './'])
+  await sandbox.must(['-C', 'elsewhere', 'mutate', 'elsewhere:1', '--append', 'more', '-o', 'oci:out:v1'])
+  expect((await sandbox.must(['ls', '-C', 'elsewhere', 'oci:out'])).stdout).toBe('v1\n')
+  await sandbox.must(['-C', 'elsewhere', 'tag', 'oci:out:v1', 'v2'])
+  await sandbox.must(['-C', 'elsewhere', 'rm', 'oci:out:v1'])
+  const layers = await sandbox.must(['-C', 'elsewhere', 'inspect', '--format', '{{len .Layers}}', 'oci:out:v2'])
+  expect(layers.stdout).toBe('2\n')
+})
+
 test('flags that are refused say why', async () => {
   const { code, stderr } = await sandbox.run(['mutate', 'app:1', '--to-oci', '-t', 'app:2'])
   expect([code, stderr]).toEqual([2, expect.stringContaining('archimage copy --format oci')])
