@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { cgroupMounts, cgroupPlans } from './cgroup-limits.ts'
+import { cgroupMounts, cgroupPlans, isAtTop } from './cgroup-limits.ts'
 
 const SEPARATE = `22 1 0:21 / / rw - ext4 /dev/vda rw
 33 32 0:30 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
@@ -75,4 +75,14 @@ test('processes', () => {
 
 test('no hierarchy, no limit', () => {
   expect(plans('', { memory: MB })).toBeUndefined()
+})
+
+test('who is at the top of a hierarchy', () => {
+  const [separate, unified] = [cgroupMounts(SEPARATE), cgroupMounts(UNIFIED)]
+  expect(isAtTop('pids', separate, '8:pids:/\n4:memory:/a\n0::/a\n')).toBe(true)
+  expect(isAtTop('memory', separate, '8:pids:/\n4:memory:/a\n0::/\n')).toBe(false)
+  expect(isAtTop('cpu', separate, '2:cpu,cpuacct:/\n0::/a\n')).toBe(true)
+  expect(isAtTop('pids', unified, '0::/\n')).toBe(true)
+  expect(isAtTop('pids', unified, '0::/system.slice/ci.service\n')).toBe(false)
+  expect(isAtTop('pids', unified, '')).toBe(false)
 })

@@ -30,6 +30,18 @@ export function cgroupMounts(mountinfo: string): CgroupMounts {
   return { separate, ...(unified === undefined ? {} : { unified }) }
 }
 
+/**
+ * Whether a process with this /proc/self/cgroup is at the top of the hierarchy of a controller, as far as it can see. Further down, what is
+ * made at the top would take it out of the limits of the service, session or container that it belongs to.
+ */
+export function isAtTop(controller: string, mounts: CgroupMounts, cgroup: string): boolean {
+  const isSeparate = mounts.separate[controller] !== undefined
+  return cgroup.split('\n').some(line => {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
+    return path === '/' && (isSeparate ? controllers!.split(',').includes(controller) : controllers === '')
+  })
+}
+
 const DEFAULT_PERIOD = 100_000
 
 /** The cgroups that `limits` ask for, each named `name`; none without limits. Undefined where a controller is missing. */

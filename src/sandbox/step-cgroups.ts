@@ -5,7 +5,7 @@ import { ArchimageError } from '../errors/error.ts'
 import { builtin } from '../sys/builtin.ts'
 import { temporaryName } from '../sys/files.ts'
 import { withMemoryProgram } from '../sys/memory-program.ts'
-import { type CgroupPlan, cgroupMounts, cgroupPlans } from './cgroup-limits.ts'
+import { type CgroupPlan, cgroupMounts, cgroupPlans, isAtTop } from './cgroup-limits.ts'
 import { type Call, launchProgram } from './launch-program.ts'
 import type { StepLimits } from './step.ts'
 
@@ -52,15 +52,18 @@ function shareOfProcesses(): number {
 }
 
 /**
- * The cgroups for all that a run starts; none where this process may not limit anything: there its own limits hold (`ulimit -u`, those of
- * its user, service or container).
+ * The cgroups for all that a run starts; none where this process may not limit anything: there its own limits hold (`ulimit -u`), and
+ * where it belongs to a service, session or container that one's.
  */
 export function makeRunCgroups(): StepCgroups & { readonly limits: StepLimits } {
+  const none = { directories: [], limits: {}, close: () => Promise.resolve() }
   try {
+    const mounts = cgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8'))
+    if (!isAtTop('pids', mounts, readFileSync('/proc/self/cgroup', 'utf8'))) return none
     const limits = { pids: shareOfProcesses() }
     return { ...makeCgroups(limits), limits }
   } catch {
-    return { directories: [], limits: {}, close: () => Promise.resolve() }
+    return none
   }
 }
 

@@ -48,7 +48,6 @@ step('killed at 20 random moments, nothing is left: no process, no mount, no cgr
     const [line] = (await once(child.stdout, 'data')) as [Buffer]
     await new Promise(resolve => setTimeout(resolve, Math.random() * 150))
     expect(marked(mark).length).toBeGreaterThan(1)
-    expect(cgroups(child.pid!)).not.toEqual([])
     child.kill('SIGKILL')
     await once(child, 'exit')
     // What the kernel does at once takes it some milliseconds; if it did not, this would wait for ever.

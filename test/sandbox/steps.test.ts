@@ -83,10 +83,12 @@ function cgroups(): string[] {
 step('limits of memory, CPU and processes hold, and their cgroups are gone afterwards', async () => {
   const MB = 1 << 20
   const before = cgroups()
-  // That of the run, which has a share of the machine's processes.
-  expect(before).toHaveLength(1)
-  const most = Number(readFileSync(join('/sys/fs/cgroup', before[0]!, 'pids.max'), 'utf8'))
-  expect(most).toBeLessThan(Number(readFileSync('/proc/sys/kernel/threads-max', 'utf8')) / 5)
+  // That of the run, which has a share of the machine's processes, unless this test is in somebody's cgroup itself.
+  if (/^\d+:pids:\/$/m.test(readFileSync('/proc/self/cgroup', 'utf8'))) {
+    expect(before).toHaveLength(1)
+    const most = Number(readFileSync(join('/sys/fs/cgroup', before[0]!, 'pids.max'), 'utf8'))
+    expect(most).toBeLessThan(Number(readFileSync('/proc/sys/kernel/threads-max', 'utf8')) / 5)
+  }
   const hungry = await shop.run('head -c 200000000 /dev/zero | tail -c 190000000 | wc -c', {
     limits: { memory: 32 * MB, memorySwap: 32 * MB },
   })
