@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { must, peerOrThrow, type Registry, startRegistry } from '../peers/index.ts'
+import { must, peerOrThrow, type Registry, startDocker, startPodman, startRegistry } from '../peers/index.ts'
 import { canRun, requirePeers } from '../peers/require.ts'
 import { Sandbox, simpleServices } from '../run/command.ts'
 
@@ -79,4 +79,27 @@ real('both compressions in one index, which every client reads', async () => {
   const from = ['--src-tls-verify=false', `docker://${target}`]
   await must([peerOrThrow('skopeo'), 'copy', '--all', ...from, `oci:${join(sandbox.folder, 'both')}`])
   await must([peerOrThrow('skopeo'), 'copy', ...from, `dir:${join(sandbox.folder, 'one')}`])
+})
+
+requirePeers(
+  ...peers,
+  'podman',
+  'dockerd',
+  'docker',
+  'root',
+)('docker and podman pull by platform what has both compressions, and what is for docker', async () => {
+  const [both, plain] = [`${open.host}/pull/both:1.0`, `${open.host}/pull/docker:1.0`]
+  await sandbox.must(['copy', '--compression', 'gzip', '--add-compression', 'zstd', app, both])
+  await sandbox.must(['copy', '--format', 'docker', '--platform', 'amd64,arm64', app, plain])
+  await using podman = await startPodman()
+  await using docker = await startDocker()
+  for (const image of [both, plain])
+    for (const arch of ['arm64', 'amd64']) {
+      const format = '{{.Architecture}}'
+      const pull = ['pull', '-q', '--platform', `linux/${arch}`, image]
+      await podman.podman(pull)
+      expect((await podman.podman(['image', 'inspect', '--format', format, image])).trim()).toBe(arch)
+      await docker.docker(pull)
+      expect((await docker.docker(['image', 'inspect', '--format', format, image])).trim()).toBe(arch)
+    }
 })
