@@ -1,9 +1,10 @@
 import { ArchimageError } from '../errors/error.ts'
 import { didYouMean } from '../errors/suggest.ts'
-import { type Digest, hexOf, isDigest } from '../oci/digest.ts'
+import { type Digest, isDigest } from '../oci/digest.ts'
 import { type Descriptor, describe, type Manifest, parseManifest } from '../oci/manifest.ts'
 import { type Extent, readExtent, streamExtent } from './extent.ts'
 import { entriesCalled, type IndexEntry, type IndexFile, isReferrersTag } from './index-file.ts'
+import { referrersAmong, referrersTag } from './referrers.ts'
 import type { Transport } from './transport.ts'
 
 /** A layout, wherever its files are. */
@@ -102,24 +103,13 @@ export function readingOf(files: LayoutFiles): Reading {
       yield* names
     },
     referrers: async function* (subject, { artifactType } = {}) {
-      const seen = new Set<Digest>()
-      const tag = `${subject.slice(0, subject.indexOf(':'))}-${hexOf(subject)}`
+      const tag = referrersTag(subject)
       const fallback = find(tag) === undefined ? undefined : manifest(tag)
       const listed = fallback?.kind === 'index' ? fallback.manifests : []
-      for (const descriptor of [...listed, ...files.index().entries.map(entry => entry.descriptor)]) {
-        if (seen.has(descriptor.digest)) continue
-        seen.add(descriptor.digest)
-        const made = read(descriptor.digest, descriptor.mediaType)
-        if (made?.subject?.digest !== subject) continue
-        const type = made.artifactType ?? (made.kind === 'image' ? made.config.mediaType : undefined)
-        if (artifactType !== undefined && type !== artifactType) continue
-        const { annotations } = made
-        yield {
-          ...describe(made),
-          ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
-          ...(type === undefined ? {} : { artifactType: type }),
-        }
-      }
+      const others = files.index().entries.map(entry => entry.descriptor)
+      yield* referrersAmong([...listed, ...others], subject, artifactType, ({ digest, mediaType }) =>
+        read(digest, mediaType),
+      )
     },
     resolve: ({ name, digest }) => {
       if (digest !== undefined) {

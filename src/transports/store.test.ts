@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sha256 } from '../oci/digest.ts'
-import { describe as descriptorOf, encodeImageManifest } from '../oci/manifest.ts'
+import { describe as descriptorOf, encodeImageManifest, parseManifest } from '../oci/manifest.ts'
 import { OCI } from '../oci/media-types.ts'
 import { rememberSource } from '../store/sources.ts'
 import { openStore, type Store } from '../store/store.ts'
@@ -60,6 +60,27 @@ describe('a repository of the store', () => {
     expect(await app.deleteTag!('v1')).toBe(true)
     expect(await app.deleteManifest!(image.digest)).toBe(true)
     expect(store.refs().map(ref => ref.name)).toEqual(['docker.io/demo/app/sub:v3'])
+  })
+
+  test('what refers to an image is listed, and not pruned', async () => {
+    const image = putImage(store, 'layer')
+    await app.putManifest(image, 'v1')
+    const config = { mediaType: OCI.empty, digest: sha256('{}'), size: 2 }
+    await app.putBlob(config, streamOf('{}'))
+    const signature = (type: string) => {
+      const made = encodeImageManifest({ docker: false, artifactType: type, config, layers: [config] })
+      const json = { ...JSON.parse(Buffer.from(made.raw).toString()), subject: descriptorOf(image) }
+      return parseManifest(Buffer.from(JSON.stringify(json)))
+    }
+    for (const type of ['application/a', 'application/b', 'application/a']) await app.putManifest(signature(type))
+    const listed = async (options = {}) =>
+      (await Array.fromAsync(app.referrers!(image.digest, options))).map(one => [one.artifactType, one.digest])
+    const [a, b] = ['application/a', 'application/b'].map(type => [type, signature(type).digest])
+    expect(await listed()).toEqual([a!, b!])
+    expect(await listed({ artifactType: 'application/b' })).toEqual([b!])
+    expect(await Array.fromAsync(app.referrers!(sha256('x')))).toEqual([])
+    store.prune({ all: true })
+    expect(await listed()).toEqual([a!, b!])
   })
 
   test('blobs are checked on their way in', async () => {

@@ -1,10 +1,11 @@
 import { isArchimageError } from '../errors/error.ts'
 import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts'
-import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
+import { type Descriptor, describe, encodeIndex, type Manifest } from '../oci/manifest.ts'
 import { sourceOf } from '../store/sources.ts'
 import type { Store } from '../store/store.ts'
 import type { Origin } from '../store/types.ts'
 import { receive } from './receive.ts'
+import { asReferrer, referrersAmong, referrersTag } from './referrers.ts'
 import type { Transport } from './transport.ts'
 
 /**
@@ -40,6 +41,20 @@ export function storeTransport(
       .map(ref => ref.name.slice(prefix.length))
       .filter(tag => !tag.includes('/'))
 
+  const listedFor = (subject: Digest): readonly Descriptor[] => {
+    const found = find(referrersTag(subject))
+    const index = found && absent(() => store.manifest(found.digest, found.mediaType))
+    return index?.kind === 'index' ? index.manifests : []
+  }
+  /** Nothing else would lead to it, and pruning would take it. */
+  const keepReferrer = (manifest: Manifest, subject: Digest): void => {
+    const listed = listedFor(subject)
+    if (listed.some(one => one.digest === manifest.digest)) return
+    const index = encodeIndex({ docker: false, manifests: [...listed, asReferrer(manifest)] })
+    store.put(index.raw)
+    store.tag(prefix + referrersTag(subject), describe(index), origin)
+  }
+
   return {
     name: `store ${store.root}, repository ${repository}`,
     manifest: async (tagOrDigest): Promise<Manifest | undefined> => {
@@ -71,10 +86,16 @@ export function storeTransport(
     putManifest: async (manifest, tag) => {
       const digest = store.put(manifest.raw, algorithmOf(manifest.digest))
       if (tag !== undefined) store.tag(prefix + tag, describe(manifest), origin)
+      else if (manifest.subject !== undefined) keepReferrer(manifest, manifest.subject.digest)
       return digest
     },
     tags: async function* () {
       yield* tags()
+    },
+    referrers: async function* (subject, { artifactType } = {}) {
+      yield* referrersAmong(listedFor(subject), subject, artifactType, ({ digest }) =>
+        absent(() => store.manifest(digest)),
+      )
     },
     deleteTag: async tag => store.untag(prefix + tag),
     deleteManifest: async tagOrDigest => {
