@@ -14,10 +14,10 @@ import { join } from 'node:path'
 import { ArchimageError, cancelled, isArchimageError, systemError } from '../errors/error.ts'
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 import { MAX_JSON } from '../oci/json.ts'
-import { describe, type Manifest } from '../oci/manifest.ts'
+import { describe, type Manifest, parseManifest } from '../oci/manifest.ts'
 import { makeDirsInside, readRegularFile, removeFile, temporaryName, writeAll, writeFileAtomic } from '../sys/files.ts'
 import { waitForLock } from '../sys/locks.ts'
-import { type Extent, fileExtent } from './extent.ts'
+import { type Extent, fileExtent, readExtent } from './extent.ts'
 import {
   EMPTY_INDEX,
   encodeIndexFile,
@@ -31,6 +31,7 @@ import {
 } from './index-file.ts'
 import { type NamingTransport, readingOf } from './layout-reading.ts'
 import { receive } from './receive.ts'
+import { referrersTag, withReferrer } from './referrers.ts'
 import { Tops } from './tops.ts'
 import type { Transport } from './transport.ts'
 
@@ -85,6 +86,21 @@ export function layoutTransport(folder: string, place = `layout ${folder}`): Lay
     return changeIndex(folder, how, signal)
   }
   const tops = new Tops()
+  const writeRaw = ({ digest, raw }: Manifest): void => {
+    prepare(digest)
+    if (size(digest) !== raw.byteLength) writeFileAtomic(blobPath(digest), raw, 0o644, folder)
+  }
+  /** With a manifest in the list of what refers to its subject. */
+  const withListed = (file: IndexFile, manifest: Manifest, subject: Digest): IndexFile => {
+    const tag = referrersTag(subject)
+    const there = entriesCalled(file, tag)[0]?.descriptor
+    const extent = there && open(there.digest)
+    const list = extent && parseManifest(readExtent(extent, there.digest, place), there.mediaType, tag, there.digest)
+    const index = withReferrer(list?.kind === 'index' ? list.manifests : [], manifest)
+    if (index === undefined) return file
+    writeRaw(index)
+    return withEntries(file, [namedEntry(describe(index), tag)])
+  }
 
   return {
     ...readingOf({ place, index, size, open }),
@@ -108,10 +124,13 @@ export function layoutTransport(folder: string, place = `layout ${folder}`): Lay
     },
     putManifest: async (manifest, name, { signal } = {}) => {
       if (signal?.aborted) throw cancelled(signal.reason)
-      const { digest, raw } = manifest
-      prepare(digest)
-      if (size(digest) !== raw.byteLength) writeFileAtomic(blobPath(digest), raw, 0o644, folder)
-      tops.put(manifest, name)
+      const { digest } = manifest
+      writeRaw(manifest)
+      const { subject } = manifest
+      // as in registries without the API for it, so that others find it too
+      if (name === undefined && subject !== undefined)
+        await change(file => withListed(file, manifest, subject.digest), signal)
+      else tops.put(manifest, name)
       if (name !== undefined) await change(file => withEntries(file, [namedEntry(describe(manifest), name)]), signal)
       return digest
     },

@@ -1,5 +1,5 @@
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
-import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
+import { type Descriptor, describe, encodeIndex, type ImageIndex, type Manifest } from '../oci/manifest.ts'
 
 /** The tag under which an index of the referrers is where nothing lists them (distribution-spec, referrers tag schema). */
 export function referrersTag(subject: Digest): string {
@@ -7,7 +7,7 @@ export function referrersTag(subject: Digest): string {
 }
 
 /** How a list of referrers has a manifest: with its annotations, and what kind of artifact it is. */
-export function asReferrer(manifest: Manifest): Descriptor {
+function asReferrer(manifest: Manifest): Descriptor {
   const { annotations, kind } = manifest
   const artifactType = manifest.artifactType ?? (kind === 'image' ? manifest.config.mediaType : undefined)
   return {
@@ -15,6 +15,12 @@ export function asReferrer(manifest: Manifest): Descriptor {
     ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
     ...(artifactType === undefined ? {} : { artifactType }),
   }
+}
+
+/** A list of referrers with this one in addition; undefined when it is there. */
+export function withReferrer(listed: readonly Descriptor[], manifest: Manifest): ImageIndex | undefined {
+  if (listed.some(one => one.digest === manifest.digest)) return undefined
+  return encodeIndex({ docker: false, manifests: [...listed, asReferrer(manifest)] })
 }
 
 /** Those of `candidates` whose subject it really is, each once. */

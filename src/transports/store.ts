@@ -1,11 +1,11 @@
 import { isArchimageError } from '../errors/error.ts'
 import { algorithmOf, type Digest, isDigest } from '../oci/digest.ts'
-import { type Descriptor, describe, encodeIndex, type Manifest } from '../oci/manifest.ts'
+import { type Descriptor, describe, type Manifest } from '../oci/manifest.ts'
 import { sourceOf } from '../store/sources.ts'
 import type { Store } from '../store/store.ts'
 import type { Origin } from '../store/types.ts'
 import { receive } from './receive.ts'
-import { asReferrer, referrersAmong, referrersTag } from './referrers.ts'
+import { referrersAmong, referrersTag, withReferrer } from './referrers.ts'
 import type { Transport } from './transport.ts'
 
 /**
@@ -48,9 +48,8 @@ export function storeTransport(
   }
   /** Nothing else would lead to it, and pruning would take it. */
   const keepReferrer = (manifest: Manifest, subject: Digest): void => {
-    const listed = listedFor(subject)
-    if (listed.some(one => one.digest === manifest.digest)) return
-    const index = encodeIndex({ docker: false, manifests: [...listed, asReferrer(manifest)] })
+    const index = withReferrer(listedFor(subject), manifest)
+    if (index === undefined) return
     store.put(index.raw)
     store.tag(prefix + referrersTag(subject), describe(index), origin)
   }
