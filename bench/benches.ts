@@ -16,6 +16,7 @@ import { pushFolder } from './bases.ts'
 import { copyMany, copyToFile, copyToRegistry } from './copies.ts'
 import { programBytes } from './data.ts'
 import { longDockerfile, writeDockerfiles } from './dockerfiles.ts'
+import { createIndex, createIndexes } from './indexes.ts'
 import { ARCHIMAGE, type Bench, type Contender } from './measure.ts'
 import {
   clearBuildah,
@@ -157,6 +158,8 @@ export const BENCHES: Readonly<Record<string, (parts: Parts) => Promise<Bench>>>
   'copy-layout': parts => copyToFile(parts, 'layout'),
   'copy-tar': parts => copyToFile(parts, 'tar'),
   'copy-many': copyMany,
+  index: createIndex,
+  'index-many': createIndexes,
   'parse-project': parts =>
     planning(parts, 'parse-project', '200 Dockerfiles of 100 lines', folder => {
       writeDockerfiles(folder, 200)

@@ -128,7 +128,8 @@ export async function run(invocation: Invocation, verb: string): Promise<number>
   if (!parsed) return 0
   const { args, options } = parsed
   needsArguments(invocation.name, args, least, most, usage.replace('[options] ', ''))
-  const tools = await manifestTools(options, args, invocation.signal)
+  const keeping = verb !== 'create' || options['push'] !== true || options['amend'] === true
+  const tools = await manifestTools(options, args, invocation.signal, keeping)
   try {
     await run(args, options, tools)
     return 0

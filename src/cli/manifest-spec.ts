@@ -2,10 +2,10 @@ import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { ArchimageError, systemError } from '../errors/error.ts'
-import { indexPlace, type MemberChoice } from '../manifests/members.ts'
+import { indexPlace, type Member, type MemberChoice } from '../manifests/members.ts'
 import { pushIndex } from '../manifests/push.ts'
 import { type ListSpec, listFromSpec, parseListSpec, specFromArguments } from '../manifests/spec.ts'
-import { formatReference, parseReference, withDefaultTag } from '../oci/reference.ts'
+import { formatReference, parseReference, type Reference, withDefaultTag } from '../oci/reference.ts'
 import { command, type Invocation, list, parse, print, say } from './command.ts'
 import { look } from './copy-sides.ts'
 import { addRegistryFlags, type ManifestTools, manifestTools, membersOf, needsArguments } from './manifest-tools.ts'
@@ -42,9 +42,10 @@ export async function run(invocation: Invocation, verb: string): Promise<number>
   const warn = (message: string): void => say(`warning: ${message}`)
   const specs = verb === 'from-spec' ? args.map(file => parseListSpec(read(file), file, warn)) : [fromOptions(options)]
   const named = specs.flatMap(({ image, manifests }) => [image, ...manifests.map(entry => entry.image)])
-  const tools = await manifestTools(options, named, invocation.signal)
+  const tools = await manifestTools(options, named, invocation.signal, false)
   try {
-    const pushed = await Promise.allSettled(specs.map(spec => push(spec, options, tools, warn)))
+    const read = reader(tools)
+    const pushed = await Promise.allSettled(specs.map(spec => push(spec, options, tools, read, warn)))
     const failures: unknown[] = []
     for (const one of pushed)
       if (one.status === 'rejected') failures.push(one.reason)
@@ -107,17 +108,31 @@ function read(file: string): string {
 
 const TRUST: MemberChoice = { trust: true }
 
+type ReadMembers = (image: string, target: Reference) => Promise<readonly Member[]>
+
+/** Reads each image once, however many lists it is in. */
+function reader(tools: ManifestTools): ReadMembers {
+  const reading = new Map<string, Promise<readonly Member[]>>()
+  return (image, target) => {
+    const key = `${image} ${target.registry}/${target.repository}`
+    const members = reading.get(key) ?? membersOf(`docker://${image}`, TRUST, tools, target)
+    reading.set(key, members)
+    return members
+  }
+}
+
 async function push(
   spec: ListSpec,
   options: Options,
   tools: ManifestTools,
+  read: ReadMembers,
   warn: (message: string) => void,
 ): Promise<{ readonly digest: string; readonly size: number }> {
   const reference = withDefaultTag(parseReference(spec.image))
   const { index, members } = await listFromSpec(
     spec,
     { docker: options['type'] !== 'oci', ignoreMissing: options['ignoreMissing'] === true },
-    image => membersOf(`docker://${image}`, TRUST, tools, reference),
+    image => read(image, reference),
     warn,
   )
   const site = { registry: reference.registry, repository: reference.repository }

@@ -7,7 +7,7 @@ import type { Descriptor } from '../oci/manifest.ts'
 import type { Reference } from '../oci/reference.ts'
 import { openRegistry, type Registry, type RegistryOptions } from '../registry/registry.ts'
 import { NAMES, storeHome } from '../store/home.ts'
-import { openStore, type Store } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import { Places } from '../transports/copy-places.ts'
 import type { CopyTools } from '../transports/copy-request.ts'
 import { formatLocation, type Location, parseLocation } from '../transports/location.ts'
@@ -30,30 +30,44 @@ export interface ManifestTools extends PlaceTools {
   close(): Promise<void>
 }
 
-/** Registry, store and places, each opened when it is needed. `named`: what the command line names, for its credentials. */
+/**
+ * Registry, store and places, each opened when it is needed. `named`: what the command line names, for its credentials.
+ * `keeping`: the store will be needed; else it is opened only where there is one.
+ */
 export async function manifestTools(
   options: Options,
   named: readonly string[],
   signal: AbortSignal,
+  keeping = true,
 ): Promise<ManifestTools> {
+  // Start-up time: a list that goes to the registry at once needs no store.
+  const known = keeping || existsSync(join(storeHome(), NAMES.index))
+  const load = async (): Promise<() => Store> => {
+    const { openStore } = await import('../store/store.ts')
+    return () => {
+      store ??= openStore({ warn: say })
+      return store
+    }
+  }
   let store: Store | undefined
   let registry: Registry | undefined
   const settings: RegistryOptions = await registryOptions(options, hostsOf(named))
   const tools = {
-    store: () => {
-      store ??= openStore({ warn: say })
-      return store
-    },
+    store: known
+      ? await load()
+      : (): Store => {
+          throw new Error('the store was not to be used')
+        },
     registry: () => {
       registry ??= openRegistry({ ...settings, warn: say, signal })
       return registry
     },
   }
-  const places = new Places({ ...tools, signal })
+  const places = new Places({ ...tools, store: async () => (known ? tools.store() : (await load())()), signal })
   return {
     ...tools,
     places,
-    storeIfThere: () => (store !== undefined || existsSync(join(storeHome(), NAMES.index)) ? tools.store() : undefined),
+    storeIfThere: () => (known ? tools.store() : undefined),
     copy: {
       signal,
       emit: event => {

@@ -19,7 +19,6 @@ import { familiarReference, formatReference, parseReference, withDefaultTag } fr
 import { rememberSource } from '../store/sources.ts'
 import type { Store } from '../store/store.ts'
 import type { Origin } from '../store/types.ts'
-import { copy } from '../transports/copy.ts'
 import { isImage } from '../transports/copy-convert.ts'
 import type { CopyTools, Place } from '../transports/copy-request.ts'
 import type { Annotation } from './annotations.ts'
@@ -315,6 +314,7 @@ export async function keepMembers(
       rememberSource(store, [describe(manifest), manifest.config, ...manifest.layers], `${registry}/${repository}`)
     } else if (place.siteOf === undefined) {
       const image = { source: place, name: manifest.digest, target: here, tags: [], options: {} }
+      const { copy } = await import('../transports/copy.ts')
       const { images } = await copy([image], tools)
       if (images[0]!.error !== undefined) throw images[0]!.error
     }

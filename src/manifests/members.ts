@@ -192,7 +192,9 @@ export function agrees(label: Platform, config: ImageConfig): boolean {
 async function readConfig(config: Descriptor, place: Place, what: string, signal: AbortSignal): Promise<Uint8Array> {
   if (config.size > MAX_JSON)
     throw new ArchimageError('MANIFEST_INVALID', `the config of ${what} has ${config.size} bytes`)
-  return new Uint8Array(await new Response(await place.transport.blob(config, { signal })).arrayBuffer())
+  const chunks: Uint8Array[] = []
+  for await (const chunk of await place.transport.blob(config, { signal })) chunks.push(chunk)
+  return Buffer.concat(chunks)
 }
 
 /** An index with its members as a place to copy from: manifests are at hand, each blob is where its image was. */

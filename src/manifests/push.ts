@@ -2,7 +2,6 @@ import { ArchimageError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { type ImageIndex, isAttestation } from '../oci/manifest.ts'
 import type { Reference } from '../oci/reference.ts'
-import { copy } from '../transports/copy.ts'
 import { copiesTo, type Places } from '../transports/copy-places.ts'
 import type { CopyTools, Place, Site } from '../transports/copy-request.ts'
 import type { Look } from '../transports/location.ts'
@@ -49,6 +48,7 @@ export async function pushIndex(push: IndexPush, places: Places, look: Look, too
     await putIndex(index, target, tags, tools.signal)
     return { index, digest: index.digest, target, brought: [] }
   }
+  const { copy } = await import('../transports/copy.ts')
   const { images } = await copy([image!], tools)
   const [outcome] = images
   if (outcome!.error !== undefined) throw outcome!.error
