@@ -30,9 +30,7 @@ export interface CopyResult {
   readonly blobs: CopyCounts
 }
 
-/** Blobs that are asked for, opened or sent at a time … */
-const BLOBS = 6
-/** … and those of them that move: each has a download behind it. */
+/** Blobs that are asked for or sent at a time: each has a download behind it. */
 const STREAMS = 4
 const JOBS = 4
 
@@ -65,7 +63,6 @@ export async function copy(images: readonly CopyImage[], tools: CopyTools): Prom
 class Session {
   readonly counts = { sent: 0, sentBytes: 0, mounted: 0, there: 0 }
   readonly #tools: CopyTools
-  readonly #blobs = new Gate(BLOBS)
   readonly #streams = new Gate(STREAMS)
   /** Made when something is compressed anew. */
   #transformer: Transformer | undefined
@@ -225,13 +222,9 @@ class Session {
     // A manifest of this repository named it: it is there.
     if (near && made === undefined && source.site?.repository === target.site!.repository) return Promise.resolve()
     return this.#once(image, blob.digest, async () => {
-      await this.#blobs.enter()
-      let [moved, opened] = [false, false]
-      const open = async (): Promise<ReadableStream<Uint8Array>> => {
-        if (!opened) await this.#streams.enter()
-        opened = true
-        return made?.() ?? onSide(source.transport, 'source').blob(blob, { signal: this.#tools.signal })
-      }
+      await this.#streams.enter()
+      let moved = false
+      const open = () => made?.() ?? onSide(source.transport, 'source').blob(blob, { signal: this.#tools.signal })
       const report = (current: number, done: boolean): void =>
         this.#tools.emit({
           ...{ type: 'blob', digest: blob.digest, target: target.label, doing: 'sending' },
@@ -258,8 +251,7 @@ class Session {
         else this.counts.there++
       } finally {
         if (moved) report(blob.size, true)
-        if (opened) this.#streams.leave()
-        this.#blobs.leave()
+        this.#streams.leave()
       }
     })
   }
