@@ -31,7 +31,7 @@ export interface CopyResult {
 }
 
 /** Blobs that are asked for or sent at a time: each has a download behind it. */
-const STREAMS = 4
+const STREAMS = 3
 const JOBS = 4
 
 /**
