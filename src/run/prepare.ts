@@ -24,6 +24,7 @@ import { remoteId } from '../plan/remote.ts'
 import type { StepPolicy } from '../plan/run-op.ts'
 import type { Project, Service, Timestamps } from '../project/project.ts'
 import { imageName, matchServiceReference } from '../project/references.ts'
+import type { Records } from '../store/records.ts'
 import { BlobFetcher } from './blobs.ts'
 import { Contexts, type Opened, secretOf } from './contexts.ts'
 import { type DockerfileSettings, Dockerfiles } from './dockerfiles.ts'
@@ -31,6 +32,7 @@ import { resolveEpoch } from './epoch.ts'
 import type { Emit } from './events.ts'
 import { findingsOf, knownBase } from './findings.ts'
 import { Images, type LookedUp } from './images.ts'
+import { type CheckOptions, rememberedFindings } from './remembered-findings.ts'
 import type { RunRequest, RunTools } from './run.ts'
 
 /** What all cells of a run have in common. */
@@ -88,9 +90,17 @@ export class Preparation {
   private readonly images: Images
   private readonly contexts: Contexts
   private readonly dockerfiles: Dockerfiles
+  private readonly records: Records
   private main: Opened | undefined
 
-  constructor(input: { project: Project; settings: CellSettings; images: Images; contexts: Contexts }) {
+  constructor(input: {
+    project: Project
+    settings: CellSettings
+    images: Images
+    contexts: Contexts
+    records: Records
+  }) {
+    this.records = input.records
     this.project = input.project
     this.settings = input.settings
     this.images = input.images
@@ -197,12 +207,15 @@ export class Preparation {
       },
       files,
     )
-    const check = (): readonly Finding[] =>
-      findingsOf(dockerfile, platform, {
+    const check = (): readonly Finding[] => {
+      const asked = {
         ...this.checkOptions(service, this.context(service, dockerfilePath)),
         among: service.platforms,
-        image: (reference, wanted) => bases.get(`${reference} ${formatPlatform(wanted)}`),
-      })
+        image: (reference: string, wanted: Platform) => bases.get(`${reference} ${formatPlatform(wanted)}`),
+      }
+      const find = (options: CheckOptions) => findingsOf(dockerfile, platform, options)
+      return rememberedFindings(this.records, dockerfile, platform, asked, find)
+    }
     const lowerVariant = lowered.bases.find(base => !base.exact)
     return {
       cell: {
@@ -380,7 +393,7 @@ export function openPreparation(
     secret: id => secretOf(settings.steps, id),
     ssh: settings.steps.agents.get('default') ?? [],
   })
-  return { preparation: new Preparation({ project, settings, images, contexts }), blobs }
+  return { preparation: new Preparation({ project, settings, images, contexts, records: store.records }), blobs }
 }
 
 type ImageLocation = Location & { readonly kind: 'layout' | 'image' }
