@@ -10,11 +10,16 @@ const MANY = 12
 const ROUNDS = 10
 
 /** Images of one platform each, in the repository that the indexes go to: as a CI job for each platform leaves them. */
-async function members(parts: Parts): Promise<{ readonly host: string; readonly images: readonly string[] }> {
+async function members(
+  parts: Parts,
+  repository = 'member',
+): Promise<{ readonly host: string; readonly images: readonly string[] }> {
   const { host } = await parts.registry()
-  for (const architecture of ARCHITECTURES)
-    await pushImage(host, `member:${architecture}`, `linux/${architecture.replace('-', '/')}`)
-  return { host, images: ARCHITECTURES.map(architecture => `${host}/member:${architecture}`) }
+  for (const architecture of ARCHITECTURES) {
+    const content = `${repository} ${architecture}`
+    await pushImage(host, `${repository}:${architecture}`, `linux/${architecture.replace('-', '/')}`, { content })
+  }
+  return { host, images: ARCHITECTURES.map(architecture => `${host}/${repository}:${architecture}`) }
 }
 
 function spec(parts: Parts, name: string, target: string, images: readonly string[]): string {
@@ -78,13 +83,17 @@ export async function createIndex(parts: Parts): Promise<Bench> {
   }
 }
 
-/** Twelve of them in one command, beside one. */
+/** Twelve of them in one command, each in a repository of its own, beside one. */
 export async function createIndexes(parts: Parts): Promise<Bench> {
-  const { host, images } = await members(parts)
   const home = join(parts.folder, 'home-index')
   rmSync(home, { recursive: true, force: true })
-  const targets = Array.from({ length: MANY }, (_, i) => `${host}/member:many-${i}`)
-  const files = targets.map((target, i) => spec(parts, `many-${i}`, target, images))
+  const targets: string[] = []
+  const files: string[] = []
+  for (let i = 0; i < MANY; i++) {
+    const { host, images } = await members(parts, `service-${i}`)
+    targets.push(`${host}/service-${i}:1`)
+    files.push(spec(parts, `service-${i}`, targets[i]!, images))
+  }
   const contender = (name: string, count: number): Contender => ({
     name,
     run: async () =>
@@ -93,7 +102,7 @@ export async function createIndexes(parts: Parts): Promise<Bench> {
   })
   return {
     name: 'index-many',
-    title: `${MANY} indexes of three members in one command`,
+    title: `${MANY} indexes of three members each, in as many repositories, in one command`,
     rounds: ROUNDS,
     contenders: [contender('one index', 1), contender(ARCHIMAGE, MANY)],
     target: { ratio: 3, of: 'one index' },

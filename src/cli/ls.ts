@@ -58,7 +58,8 @@ function listStore(tools: PlaceTools, options: Options): void {
       ...images.map(image => [
         image.familiar,
         options['digests'] === true ? image.descriptor.digest : image.descriptor.digest.slice(7, 19),
-        image.platforms.map(formatPlatform).join(', ') + (image.complete ? '' : ' (not all here)'),
+        image.platforms.map(formatPlatform).join(', ') +
+          (image.complete || image.origin === 'list' ? '' : ' (not all here)'),
         bytes(image.size),
         image.origin,
         image.stored?.slice(0, 16).replace('T', ' ') ?? '',
