@@ -9,12 +9,14 @@ import { terminal } from '../sys/terminal.ts'
 import { type CopyOutcome, type CopyResult, copy, labelOf } from '../transports/copy.ts'
 import { planCopy } from '../transports/copy-plan.ts'
 import type { PlanView } from '../transports/copy-plan-view.ts'
-import type { CopyImage, CopyTools } from '../transports/copy-request.ts'
+import type { CopyEvent, CopyImage, CopyTools } from '../transports/copy-request.ts'
 import { type Invocation, print, say, workingDirectory } from './command.ts'
 import { openSides, type Sides } from './copy-sides.ts'
 import type { Side } from './registry-flags.ts'
 
 type Options = Readonly<Record<string, unknown>>
+
+type Ended = CopyEvent & { readonly type: 'image-ended' }
 
 /** A source that could not even be listed. */
 interface Lost {
@@ -56,17 +58,22 @@ export async function runCopies(
   try {
     const images = await find(sides, (source, error) => lost.push({ source, error }), warn)
     const jobs = options['jobs'] ?? options['concurrency']
-    const tools: CopyTools = { signal, emit: report.emit, ...(jobs === undefined ? {} : { jobs: Number(jobs) }) }
+    const unseen: Ended[] = []
+    const emit = (event: CopyEvent): void => {
+      if (event.type === 'image-ended' && event.unseen) unseen.push(event)
+      else report.emit(event)
+    }
+    const tools: CopyTools = { signal, emit, ...(jobs === undefined ? {} : { jobs: Number(jobs) }) }
     if (dry) return await showPlan(images, lost, options, tools)
     const result = await copy(images, tools)
     const bad = [...lost.map(({ error }) => error), ...result.images.flatMap(({ error }) => error ?? [])]
     const held = await sides.target.commit(bad.length === 0, signal)
+    for (const event of unseen) report.emit(held.length === 0 ? event : withoutDigest(event))
     report.close()
     const done = result.images.filter(({ image, digest }) => digest !== undefined && !held.includes(image.target.label))
     printResult(result, done, lost, options)
     if (typeof options['digestfile'] === 'string') writeDigests(options['digestfile'], done)
-    const failed = result.images.length + lost.length - result.images.filter(({ error }) => !error).length
-    if (!quiet) say(summary(result, failed))
+    if (!quiet) say(summary(result, done, result.images.length + lost.length - done.length))
     for (const label of held) say(`${label} was not written: something that belongs into it failed`)
     printFailures(bad)
     return gravest(bad.map(error => error.exit))
@@ -83,8 +90,12 @@ function printFailures(errors: readonly ArchimageError[]): void {
   for (const error of shown) out.write(`${renderError(error, style)}\n`)
 }
 
-function summary({ images, blobs }: CopyResult, failed: number): string {
-  const of = (state: string): number => images.filter(image => image.state === state).length
+function withoutDigest({ digest: _, ...event }: Ended): Ended {
+  return { ...event, state: 'failed' }
+}
+
+function summary({ blobs }: CopyResult, done: readonly CopyOutcome[], failed: number): string {
+  const of = (state: string): number => done.filter(image => image.state === state).length
   const { sent, sentBytes, mounted, there } = blobs
   const parts = [
     `${count(of('copied'), 'image')} copied`,

@@ -105,6 +105,10 @@ export class ArchiveWriting implements Transport {
     }
   }
 
+  fits(top: Manifest, name: string, find: (digest: Digest) => Manifest | undefined): void {
+    if (this.#docker) onlyLoadable(top, find, this.name, name)
+  }
+
   async putManifest(manifest: Manifest, name?: string): Promise<Digest> {
     this.#manifests.set(manifest.digest, manifest)
     this.#tops.put(manifest, name)

@@ -6,6 +6,7 @@ import { formatReference, parseReference, parseRegistryPrefix, type Reference } 
 import type { Repository } from '../registry/repository.ts'
 import { sourceOf } from '../store/sources.ts'
 import type { CopyImage, CopyOptions, Place, Site } from './copy-request.ts'
+import { appearsAsWhole } from './copy-side.ts'
 import { formatLocation, type Location, type Look, parseLocation } from './location.ts'
 import { chosenName, type OpenTools, openTransport } from './open.ts'
 
@@ -82,9 +83,9 @@ export class Places {
    */
   async commit(complete: boolean, signal: AbortSignal): Promise<readonly string[]> {
     const held: string[] = []
-    for (const { label, transport } of this.#open.values()) {
-      if (!complete && transport.commit !== undefined && !label.startsWith('oci:')) held.push(label)
-      else await transport.commit?.({ signal })
+    for (const place of this.#open.values()) {
+      if (!complete && appearsAsWhole(place)) held.push(place.label)
+      else await place.transport.commit?.({ signal })
     }
     return held
   }

@@ -100,6 +100,7 @@ export async function planCopy(image: CopyImage, tools: CopyTools): Promise<Imag
       : await reading.tree(selected, positions, 0)
   const recompress = needsRecompression(root, options)
   if (changes && !recompress) root = await settle(convert(root, image, tools), target, signal)
+  fits(root, image, target)
   const result = recompress ? undefined : root.descriptor.digest
   if (result !== selected.digest) {
     if (options.preserveDigests === true)
@@ -118,6 +119,18 @@ export async function planCopy(image: CopyImage, tools: CopyTools): Promise<Imag
   const named = tags.length === 0 ? root.there : result !== undefined && pointed(result)
   const same = named && options.thorough !== true && extras.length === 0
   return { image, source: found ?? describe(manifest), state: same ? 'same' : 'copy', root, recompress, extras, tags }
+}
+
+/** Throws UNSUPPORTED where the destination has no place for an image of this shape. */
+export function fits(root: PlannedManifest, { tags }: CopyImage, target: Transport): void {
+  if (target.fits === undefined || root.manifest === undefined) return
+  const found = new Map<Digest, Manifest>()
+  const visit = ({ manifest, children }: PlannedManifest): void => {
+    if (manifest !== undefined) found.set(manifest.digest, manifest)
+    for (const child of children) visit(child)
+  }
+  visit(root)
+  target.fits(root.manifest, tags[0] ?? root.descriptor.digest, digest => found.get(digest))
 }
 
 /** How messages call the source: `registry.example.com/app:1.0`, `oci:out@sha256:…`. */

@@ -74,6 +74,8 @@ export type CopyEvent =
       readonly digest?: Digest
       readonly seconds: number
       readonly why?: string
+      /** What was copied is seen only when its destination is committed. */
+      readonly unseen?: true
     }
   /** A blob on its way; with `done` it is over. */
   | {

@@ -1,8 +1,14 @@
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
+import type { Place } from './copy-request.ts'
 import type { Transport } from './transport.ts'
 
 /** The ends of a copy, as messages name them. */
 export type Side = 'source' | 'destination'
+
+/** Whether what is written there is seen only after `commit`, all of it at once: archives and daemons. */
+export function appearsAsWhole({ label, transport }: Place): boolean {
+  return transport.commit !== undefined && !label.startsWith('oci:')
+}
 
 /** The same transport, whose errors begin with the side that it is on: the same registry is often both. */
 export function onSide(transport: Transport, side: Side): Transport {
@@ -22,7 +28,7 @@ export function onSide(transport: Transport, side: Side): Transport {
       throw sided(error, side)
     }
   }
-  const { tags, referrers, commit } = transport
+  const { tags, fits, referrers, commit } = transport
   return {
     name: transport.name,
     manifest: wrap((name, options) => transport.manifest(name, options)),
@@ -33,6 +39,17 @@ export function onSide(transport: Transport, side: Side): Transport {
     blob: wrap(async (descriptor, options) => stream(await transport.blob(descriptor, options), side)),
     putBlob: wrap((descriptor, body, options) => transport.putBlob(descriptor, body, options)),
     putManifest: wrap((manifest, tag, options) => transport.putManifest(manifest, tag, options)),
+    ...(fits === undefined
+      ? {}
+      : {
+          fits: (...args) => {
+            try {
+              fits.apply(transport, args)
+            } catch (error) {
+              throw sided(error, side)
+            }
+          },
+        }),
     ...(tags === undefined ? {} : { tags: options => each(tags.call(transport, options)) }),
     ...(referrers === undefined
       ? {}

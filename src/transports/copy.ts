@@ -2,9 +2,9 @@ import { ArchimageError, cancelled, isArchimageError, systemError } from '../err
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, Manifest } from '../oci/manifest.ts'
 import { Gate } from '../registry/host.ts'
-import { blobsOf, type ImagePlan, nameOf, type PlannedManifest, planCopy, settle } from './copy-plan.ts'
+import { blobsOf, fits, type ImagePlan, nameOf, type PlannedManifest, planCopy, settle } from './copy-plan.ts'
 import type { CopyImage, CopyState, CopyTools } from './copy-request.ts'
-import { onSide } from './copy-side.ts'
+import { appearsAsWhole, onSide } from './copy-side.ts'
 import type { Transformer } from './copy-transform.ts'
 import type { Transport } from './transport.ts'
 
@@ -84,6 +84,7 @@ class Session {
       emit({
         ...{ type: 'image-ended', image: name, state: outcome.state },
         ...(outcome.digest === undefined ? {} : { digest: outcome.digest }),
+        ...(outcome.state === 'copied' && appearsAsWhole(image.target) ? { unseen: true } : {}),
         seconds: (performance.now() - started) / 1000,
         ...(outcome.error === undefined ? {} : { why: outcome.error.message }),
       })
@@ -107,6 +108,7 @@ class Session {
     const { signal } = this.#tools
     const target = onSide(image.target.transport, 'destination')
     const root = plan.recompress ? await settle(await this.#transform(plan.root, image), target, signal) : plan.root
+    if (plan.recompress) fits(root, image, target)
     const { digest } = root.descriptor
     const left = tags.filter(({ now }) => now !== digest)
     if (left.length === 0 && tags.length > 0 && root.there && extras.length === 0) return { state: 'same', digest }

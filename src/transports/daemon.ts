@@ -145,6 +145,7 @@ export async function daemonWriting(kind: DaemonKind, reference: Reference, tool
     blob: (descriptor, options) => writing.blob(descriptor, options),
     putBlob: (descriptor, body, options) => writing.putBlob(descriptor, body, options),
     putManifest: (manifest, tag) => writing.putManifest(manifest, tag && whole(tag)),
+    fits: (top, name, find) => writing.fits(top, whole(name), find),
     commit: options => writing.commit(options),
     close: () => writing.close(),
   }

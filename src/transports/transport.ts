@@ -45,6 +45,11 @@ export interface Transport {
   /** Without `tag` by digest only. */
   putManifest(manifest: Manifest, tag?: string, options?: TransferOptions): Promise<Digest>
   tags?(options?: TransferOptions): AsyncIterable<string>
+  /**
+   * Throws UNSUPPORTED for what could not be written here under this name, before any of it is brought. `find` gives the manifests below
+   * `top` that would come along. Where everything fits there is no such function.
+   */
+  fits?(top: Manifest, name: string, find: (digest: Digest) => Manifest | undefined): void
   deleteManifest?(tagOrDigest: string, options?: TransferOptions): Promise<boolean>
   /**
    * Takes a tag away; the manifest and its other tags stay. False when there was none. Throws UNSUPPORTED where a tag does not

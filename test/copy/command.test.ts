@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
 import { Sandbox, simpleServices } from '../run/command.ts'
@@ -82,6 +82,35 @@ describe('archimage copy', () => {
     await sandbox.must(['copy', `${at}/from/app:1.*`, `oci-archive:${out}`])
     const back = await sandbox.must(['copy', '-a', `oci-archive:${out}`, `${at}/unpacked/`])
     expect(lines(back.stdout)).toHaveLength(2)
+  })
+
+  test('what a place has no room for is said before anything is copied, and not called done', async () => {
+    const out = join(sandbox.folder, 'docker.tar')
+    const before = registry.requests.length
+    const copied = await sandbox.run(['copy', `${at}/from/app:1.0`, `docker-archive:${out}`])
+    expect(copied).toMatchObject({ code: 2, stdout: '' })
+    expect(copied.stderr).toContain('has linux/amd64, linux/arm64, and one name holds one platform there')
+    expect(copied.stderr).not.toMatch(/^[✓+] /m)
+    const asked = registry.requests.slice(before).map(({ path }) => path)
+    expect(asked.filter(path => path.includes('/blobs/'))).toEqual([])
+    const planned = await sandbox.run(['copy', '--dry-run', `${at}/from/app:1.0`, `docker-archive:${out}`])
+    expect(planned).toMatchObject({ code: 2, stderr: expect.stringContaining('one name holds one platform there') })
+  })
+
+  test('an archive is not called done before it is where it should be', async () => {
+    const folder = join(sandbox.folder, 'taken.tar')
+    mkdirSync(folder)
+    const { code, stderr } = await sandbox.run(['copy', `${at}/from/app:1.0`, `oci-archive:${folder}`])
+    expect(code).not.toBe(0)
+    expect(stderr).toContain('is a folder')
+    const good = await sandbox.must(['copy', `${at}/from/app:1.0`, `oci-archive:${join(folder, 'a.tar')}`])
+    expect(good.stderr).toMatch(/^[✓+] /m)
+    const partly = join(sandbox.folder, 'partly.tar')
+    const held = await sandbox.run(['copy', `${at}/from/app:1.0`, `${at}/from/app:9`, `oci-archive:${partly}`])
+    expect(held.code).toBe(1)
+    expect(held.stderr).toContain('was not written')
+    expect(held.stderr).toContain('0 images copied, 2 failed')
+    expect(held.stderr).not.toMatch(/^[✓+] /m)
   })
 
   test('a plan, for people and for programs, and nothing is written', async () => {
