@@ -111,3 +111,20 @@ pull-from-mirror = "tag-only"
     }
   })
 })
+
+test('a file of short names costs nothing, one with rules in any form counts', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'archimage-registries-'))
+  const insecure = (text: string): boolean => {
+    const file = join(folder, 'registries.conf')
+    writeFileSync(file, text)
+    return loadRegistryConfig({ CONTAINERS_REGISTRIES_CONF: file }).insecure('r.example.com')
+  }
+  expect(insecure('[aliases]\n"registry" = "docker.io/library/registry"\n')).toBe(false)
+  for (const text of [
+    '[[registry]]\nlocation = "r.example.com"\ninsecure = true\n',
+    '  [[ "registry" ]]\nlocation = "r.example.com"\ninsecure = true\n',
+    'registry = [{ location = "r.example.com", insecure = true }]\n',
+  ])
+    expect(insecure(text)).toBe(true)
+  rmSync(folder, { recursive: true })
+})

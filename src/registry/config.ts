@@ -79,6 +79,9 @@ function configFiles(env: Environment): readonly string[] {
   return [existsSync(userFile) ? userFile : systemFile, ...dropIns]
 }
 
+/** Most machines have a file of short names and one of comments: start-up time is not spent on them. */
+const MAY_HAVE_RULES = /^[ \t]*(?:\[+[ \t]*["']?registr(?:y|ies)\b|["']?registr(?:y|ies)["']?[ \t]*(?:\.|=[ \t]*[[{]))/m
+
 function readRules(files: readonly string[], required: string | undefined): readonly Rule[] {
   const byPrefix = new Map<string, Rule>()
   for (const file of files) {
@@ -93,6 +96,7 @@ function readRules(files: readonly string[], required: string | undefined): read
         cause: error,
       })
     }
+    if (!MAY_HAVE_RULES.test(text)) continue
     for (const rule of parseRules(text, file)) byPrefix.set(rule.prefix, rule)
   }
   return [...byPrefix.values()]
