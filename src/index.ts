@@ -17,6 +17,7 @@ export { type RenderErrorOptions, renderError } from './errors/render.ts'
 
 // Values of OCI: pure functions; raw bytes are kept and are the truth.
 
+export { type Annotation, parseAnnotation } from './manifests/annotations.ts'
 export { assembleIndex, type Member } from './manifests/assemble.ts'
 export {
   addEntries,
@@ -32,6 +33,9 @@ export {
   removeEntries,
   replaceEntry,
 } from './manifests/edit.ts'
+export { indexPlace, type Member as IndexMember, type MemberChoice, readMembers } from './manifests/members.ts'
+export { type IndexPush, type PushedIndex, pushIndex } from './manifests/push.ts'
+export { type ListSpec, listFromSpec, parseListSpec, specFromArguments } from './manifests/spec.ts'
 export { configPlatform, encodeImageConfig, type ImageConfig, parseImageConfig } from './oci/config.ts'
 export { type Digest, isDigest, sha256 } from './oci/digest.ts'
 export {
