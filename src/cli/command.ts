@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
+import { sanitizeText } from '../errors/render-text.ts'
 import { didYouMean } from '../errors/suggest.ts'
 import { openRegistry, type Registry, type RegistryOptions } from '../registry/registry.ts'
 import { openStore, type Store } from '../store/store.ts'
@@ -148,9 +149,9 @@ export function open(
   }
 }
 
-/** Text that people read, on stderr. */
+/** Text that people read, on stderr; what of it comes from images and registries moves no cursor. */
 export function say(text: string): void {
-  terminal(2).write(`${text}\n`)
+  terminal(2).write(`${sanitizeText(text)}\n`)
 }
 
 /** Results, on stdout. */

@@ -3,8 +3,10 @@ import { resolve } from 'node:path'
 import { type ArchimageError, gravest, isArchimageError, systemError } from '../errors/error.ts'
 import { renderError } from '../errors/render.ts'
 import { styleFor } from '../errors/render-style.ts'
+import { sanitize } from '../errors/render-text.ts'
 import type { RegistryOptions } from '../registry/registry.ts'
 import { count, formatBytes } from '../report/format.ts'
+import { stringify } from '../report/json.ts'
 import { terminal } from '../sys/terminal.ts'
 import { type CopyOutcome, type CopyResult, copy, labelOf } from '../transports/copy.ts'
 import { planCopy } from '../transports/copy-plan.ts'
@@ -122,7 +124,7 @@ function printResult(
   options: Options,
 ): void {
   if (options['json'] !== true) {
-    for (const outcome of done) print(nameOf(outcome))
+    for (const outcome of done) print(sanitize(nameOf(outcome)))
     return
   }
   const failure = ({ code, message, hint }: ArchimageError) => ({ code, message, ...(hint && { hint }) })
@@ -139,7 +141,7 @@ function printResult(
     }
   })
   const gone = lost.map(({ source, error }) => ({ source, state: 'failed', error: failure(error) }))
-  print(JSON.stringify({ version: 1, images: [...view, ...gone], blobs }, null, 2))
+  print(stringify({ version: 1, images: [...view, ...gone], blobs }, 2))
 }
 
 /** As skopeo: the digest alone for one image, with names for several. */
@@ -173,7 +175,7 @@ async function showPlan(
       errors.push(error)
       views.push(viewFailure(image, error))
     }
-  if (options['json'] === true) print(JSON.stringify({ version: 1, images: views }, null, 2))
+  if (options['json'] === true) print(stringify({ version: 1, images: views }, 2))
   else for (const line of (await import('../report/copy-plan.ts')).renderCopyPlan(views)) print(line)
   printFailures(errors)
   return gravest(errors.map(error => error.exit))

@@ -1,5 +1,6 @@
 import { Option } from 'commander'
 import { ArchimageError } from '../errors/error.ts'
+import { sanitizeText } from '../errors/render-text.ts'
 import { describeImage, type Inspection, platformOf } from '../inspect/describe.ts'
 import { differenceOf } from '../inspect/difference.ts'
 import { templateFields } from '../inspect/fields.ts'
@@ -79,9 +80,10 @@ export async function run(invocation: Invocation): Promise<number> {
     if (two !== undefined) return await showDifference(one, two, options, tools, invocation.signal)
     if (options['raw'] === true || options['config'] === true)
       terminal(1).write(Buffer.from(bytesOf(one, options)).toString())
-    else if (template !== undefined)
-      print(renderTemplate(template, await fieldsFor(template, one, options, invocation.signal)))
-    else if (options['json'] === true) print(stringify(one.inspection, 2))
+    else if (template !== undefined) {
+      const text = renderTemplate(template, await fieldsFor(template, one, options, invocation.signal))
+      print(terminal(1).isTTY ? sanitizeText(text) : text)
+    } else if (options['json'] === true) print(stringify(one.inspection, 2))
     else for (const line of inspectionLines(one.inspection, placeInWords(one.place.location))) print(line)
     return 0
   } finally {

@@ -7,6 +7,7 @@ import { chooseEntries, findList, mustFindList } from '../manifests/lists.ts'
 import { type Descriptor, describe, isAttestation, type Manifest } from '../oci/manifest.ts'
 import { DOCKER } from '../oci/media-types.ts'
 import { familiarReference, formatReference, parseReference } from '../oci/reference.ts'
+import { escapeControls, stringify } from '../report/json.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { terminal } from '../sys/terminal.ts'
 import { formatLocation } from '../transports/location.ts'
@@ -68,9 +69,8 @@ const SHOWS: Readonly<Record<string, Show>> = {
       const familiar = (name: string): string => familiarReference(parseReference(name))
       if (options['json'] === true)
         print(
-          JSON.stringify(
+          stringify(
             rows.map(({ name, index }) => ({ name, ...plain(index) })),
-            null,
             2,
           ),
         )
@@ -205,7 +205,7 @@ function details(manifest: Manifest, entry: Descriptor, ref: string): unknown {
 function show(what: Manifest | unknown): void {
   const manifest = isManifest(what) ? what : undefined
   const json = manifest === undefined ? what : JSON.parse(Buffer.from(manifest.raw).toString('utf8'))
-  print(JSON.stringify(json, null, manifest?.kind === 'index' ? 3 : '\t'))
+  print(escapeControls(JSON.stringify(json, null, manifest?.kind === 'index' ? 3 : '\t')))
 }
 
 function isManifest(value: unknown): value is Manifest {

@@ -86,7 +86,7 @@ export async function run(invocation: Invocation): Promise<number> {
       }
     }
     const errors = plan.cells.flatMap(cell => cell.error ?? [])
-    for (const message of new Set(errors.map(error => renderError(error, style)))) say(`\n${message}`)
+    for (const message of new Set(errors.map(error => renderError(error, style)))) terminal(2).write(`\n${message}\n`)
     return gravest(errors.map(error => (isArchimageError(error) ? error.exit : 1)))
   } finally {
     tools.store.close()

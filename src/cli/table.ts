@@ -1,7 +1,8 @@
-import { padEnd, width } from '../errors/render-text.ts'
+import { padEnd, sanitize, width } from '../errors/render-text.ts'
 
-/** Columns as wide as their widest cell, two spaces between; no spaces at the end of a line. */
-export function table(rows: readonly (readonly string[])[]): string[] {
+/** Columns as wide as their widest cell, two spaces between; no spaces at the end of a line, and nothing that moves a cursor. */
+export function table(cells: readonly (readonly string[])[]): string[] {
+  const rows = cells.map(row => row.map(sanitize))
   const widths: number[] = []
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, width(cell))
   return rows.map(row =>

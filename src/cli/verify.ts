@@ -1,8 +1,10 @@
+import { sanitize } from '../errors/render-text.ts'
 import type { Platform } from '../oci/platform.ts'
 import { familiarReference, formatReference, parseReference, withDefaultTag } from '../oci/reference.ts'
 import { loadProject } from '../project/load.ts'
 import { serviceReferences } from '../project/references.ts'
 import { selectServices } from '../project/select.ts'
+import { stringify } from '../report/json.ts'
 import { BlobFetcher, withSources } from '../run/blobs.ts'
 import { storeTransport } from '../transports/store.ts'
 import { verifyImage } from '../verify/verify.ts'
@@ -61,15 +63,16 @@ export async function run(invocation: Invocation): Promise<number> {
         }
       }),
     )
-    if (options['json'] === true) print(JSON.stringify(results, null, 2))
+    if (options['json'] === true) print(stringify(results, 2))
     else
       for (const { service, reference, where, problems, cells, digest } of results) {
         if (problems.length === 0) {
-          print(`right  ${familiarReference(parseReference(reference))}@${digest}  ${Object.keys(cells).join(', ')}`)
+          const platforms = Object.keys(cells).join(', ')
+          print(sanitize(`right  ${familiarReference(parseReference(reference))}@${digest}  ${platforms}`))
           continue
         }
         print(`wrong  ${service}: ${familiarReference(parseReference(reference))} in ${where}`)
-        for (const problem of problems) print(`       - ${problem}`)
+        for (const problem of problems) print(`       - ${sanitize(problem)}`)
       }
     const wrong = results.filter(result => result.problems.length > 0)
     if (wrong.length > 0 && options['json'] !== true)

@@ -7,10 +7,12 @@ import { CellLines } from './lines.ts'
  * are, and U+009B begins a control sequence on some terminals.
  */
 export function stringify(value: unknown, indent?: number): string {
-  return JSON.stringify(value, (_, v) => (typeof v === 'string' ? redact(v) : v), indent).replace(
-    /[\x7f-\x9f]/g,
-    character => `\\u00${character.charCodeAt(0).toString(16)}`,
-  )
+  return escapeControls(JSON.stringify(value, (_, v) => (typeof v === 'string' ? redact(v) : v), indent))
+}
+
+/** The same JSON without the control characters that JSON.stringify leaves. */
+export function escapeControls(json: string): string {
+  return json.replace(/[\x7f-\x9f]/g, character => `\\u00${character.charCodeAt(0).toString(16)}`)
 }
 
 /**
