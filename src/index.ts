@@ -105,6 +105,9 @@ export { type RunOutcome, type RunRequest, type RunTools, run, type ServiceImage
 
 // Places that hold images, and whether what is there is right.
 
+export { type CopyOutcome, type CopyResult, copy } from './copy/copy.ts'
+export { type ImagePlan, planCopy } from './copy/plan.ts'
+export type { CopyEvent, CopyImage, CopyOptions, CopyTools, Place as CopyPlace } from './copy/request.ts'
 export type { TlsOptions } from './registry/certs.ts'
 export {
   type Credential,
@@ -117,9 +120,6 @@ export {
 export { type HostOptions, openRegistry, type Registry, type RegistryOptions } from './registry/registry.ts'
 export { openStore, Store, type StoreOptions } from './store/store.ts'
 export type { Origin, Ref } from './store/types.ts'
-export { type CopyOutcome, type CopyResult, copy } from './transports/copy.ts'
-export { type ImagePlan, planCopy } from './transports/copy-plan.ts'
-export type { CopyEvent, CopyImage, CopyOptions, CopyTools, Place as CopyPlace } from './transports/copy-request.ts'
 export { layoutTransport } from './transports/layout.ts'
 export { formatLocation, type Location, parseLocation } from './transports/location.ts'
 export { type OpenPlace, type OpenTools, openLocation, openTransport } from './transports/open.ts'

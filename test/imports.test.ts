@@ -15,6 +15,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   store: ['oci', 'sys'],
   registry: ['oci', 'store', 'sys'],
   transports: ['oci', 'tar', 'store', 'registry', 'sys'],
+  copy: ['oci', 'store', 'registry', 'transports', 'sys'],
   project: ['oci', 'dockerfile'],
   context: ['oci', 'tar', 'sys'],
   remote: ['oci', 'sys', 'store', 'registry', 'context'],
@@ -23,8 +24,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   executable: [],
   emulation: ['oci', 'tar', 'sys', 'executable'],
   sandbox: ['oci', 'rootfs', 'sys', 'executable'],
-  manifests: ['oci', 'registry', 'store', 'transports'],
-  mutate: ['oci', 'tar', 'layer', 'store', 'transports', 'sys', 'inspect', 'context'],
+  manifests: ['oci', 'registry', 'store', 'transports', 'copy'],
+  mutate: ['oci', 'tar', 'layer', 'store', 'transports', 'copy', 'sys', 'inspect', 'context'],
   inspect: ['oci', 'layer', 'store', 'transports', 'sys'],
   verify: ['oci', 'store', 'registry', 'layer', 'transports'],
   attest: ['oci', 'layer', 'store'],
@@ -36,7 +37,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['plan', 'engines', 'transports', 'manifests', 'verify', 'attest', 'registry', 'store', 'oci'],
     ...['project', 'context', 'remote', 'dockerfile', 'lint', 'sys'],
   ],
-  sync: ['oci', 'project', 'registry', 'transports'],
+  sync: ['oci', 'project', 'registry', 'transports', 'copy'],
   bundle: ['oci', 'store', 'registry', 'transports'],
   outputs: ['oci', 'tar', 'layer', 'store', 'transports', 'sys'],
   template: [],
@@ -52,7 +53,7 @@ const TYPES: Readonly<Record<string, readonly string[]>> = {
   plan: ['layer'],
   engines: ['run/events.ts'],
   remote: ['run/events.ts'],
-  report: ['run/events.ts', 'transports/copy-request.ts', 'transports/copy-plan-view.ts'],
+  report: ['run/events.ts', 'copy/request.ts', 'copy/plan-view.ts'],
 }
 
 /** Nobody may reach up to these, whatever else they may. */

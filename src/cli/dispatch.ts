@@ -58,7 +58,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   copy: {
     group: 'images',
     about: 'copy images between registries, the store, layouts, archives, docker, podman',
-    load: () => import('./copy.ts'),
+    load: () => import('./copy/copy.ts'),
   },
   sync: {
     group: 'images',
@@ -73,7 +73,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   manifest: {
     group: 'images',
     about: 'put images under one name: create, add, annotate, push, inspect …',
-    load: () => import('./manifest.ts'),
+    load: () => import('./manifest/manifest.ts'),
   },
   cache: {
     group: 'machine',

@@ -8,7 +8,7 @@ import { openStore, type Store } from '../store/store.ts'
 import { formatLocation, type Location, parseLocation } from '../transports/location.ts'
 import { type OpenPlace, openLocation, openTransport } from '../transports/open.ts'
 import { say } from './command.ts'
-import { look } from './copy-sides.ts'
+import { look } from './copy/sides.ts'
 import { registryOptions } from './registry-flags.ts'
 import type { Options } from './request.ts'
 

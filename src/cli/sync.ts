@@ -5,9 +5,9 @@ import { noCredentials } from '../registry/credentials.ts'
 import { every, type SyncEntry, type SyncFile } from '../sync/entry.ts'
 import { readSyncFile, syncImages } from '../sync/sync.ts'
 import { command, type Invocation, parse, workingDirectory } from './command.ts'
-import { addCopyFlags, copyOptions, refuseCopyFlags } from './copy-flags.ts'
-import { runCopies } from './copy-run.ts'
-import { look } from './copy-sides.ts'
+import { addCopyFlags, copyOptions, refuseCopyFlags } from './copy/flags.ts'
+import { runCopies } from './copy/run.ts'
+import { look } from './copy/sides.ts'
 
 const ABOUT = `Keeps images in step as a file says: skopeo's YAML (with a DESTINATION), or regsync's. What is unchanged costs a HEAD at each end.
 With --src docker the source is a repository, all of whose tags are copied.`

@@ -1,3 +1,5 @@
+import { isImage } from '../copy/convert.ts'
+import type { CopyTools, Place } from '../copy/request.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { suggest } from '../errors/suggest.ts'
 import { configPlatform, parseImageConfig } from '../oci/config.ts'
@@ -19,8 +21,6 @@ import { familiarReference, formatReference, parseReference, withDefaultTag } fr
 import { rememberSource } from '../store/sources.ts'
 import type { Store } from '../store/store.ts'
 import type { Origin } from '../store/types.ts'
-import { isImage } from '../transports/copy-convert.ts'
-import type { CopyTools, Place } from '../transports/copy-request.ts'
 import type { Annotation } from './annotations.ts'
 import {
   addEntries,
@@ -314,7 +314,7 @@ export async function keepMembers(
       rememberSource(store, [describe(manifest), manifest.config, ...manifest.layers], `${registry}/${repository}`)
     } else if (place.siteOf === undefined) {
       const image = { source: place, name: manifest.digest, target: here, tags: [], options: {} }
-      const { copy } = await import('../transports/copy.ts')
+      const { copy } = await import('../copy/copy.ts')
       const { images } = await copy([image], tools)
       if (images[0]!.error !== undefined) throw images[0]!.error
     }

@@ -1,3 +1,5 @@
+import { isImage } from '../copy/convert.ts'
+import type { Place } from '../copy/request.ts'
 import { ArchimageError } from '../errors/error.ts'
 import { configPlatform, type ImageConfig, parseImageConfig } from '../oci/config.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -11,8 +13,6 @@ import {
   type Manifest,
 } from '../oci/manifest.ts'
 import { formatPlatform, normalizePlatform, type Platform } from '../oci/platform.ts'
-import { isImage } from '../transports/copy-convert.ts'
-import type { Place } from '../transports/copy-request.ts'
 import { changePlatform, dropAttestations, type EntryChange, filterIndex, platformName, removeEntries } from './edit.ts'
 
 /** An image on its way into an index. */

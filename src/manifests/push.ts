@@ -1,9 +1,9 @@
+import { copiesTo, type Places } from '../copy/places.ts'
+import type { CopyTools, Place, Site } from '../copy/request.ts'
 import { ArchimageError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { type ImageIndex, isAttestation } from '../oci/manifest.ts'
 import type { Reference } from '../oci/reference.ts'
-import { copiesTo, type Places } from '../transports/copy-places.ts'
-import type { CopyTools, Place, Site } from '../transports/copy-request.ts'
 import type { Look } from '../transports/location.ts'
 
 export interface IndexPush {
@@ -48,7 +48,7 @@ export async function pushIndex(push: IndexPush, places: Places, look: Look, too
     await putIndex(index, target, tags, tools.signal)
     return { index, digest: index.digest, target, brought: [] }
   }
-  const { copy } = await import('../transports/copy.ts')
+  const { copy } = await import('../copy/copy.ts')
   const { images } = await copy([image!], tools)
   const [outcome] = images
   if (outcome!.error !== undefined) throw outcome!.error

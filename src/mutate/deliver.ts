@@ -1,8 +1,8 @@
+import { copy } from '../copy/copy.ts'
+import type { Place } from '../copy/request.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import type { Platform } from '../oci/platform.ts'
-import { copy } from '../transports/copy.ts'
-import type { Place } from '../transports/copy-request.ts'
 import type { LayerTools } from './layers.ts'
 import { type Mutated, mutatedSource } from './mutate.ts'
 

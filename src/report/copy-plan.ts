@@ -1,5 +1,5 @@
+import type { PlanView } from '../copy/plan-view.ts'
 import { sanitize } from '../errors/render-text.ts'
-import type { PlanView } from '../transports/copy-plan-view.ts'
 import { count, formatBytes, shortDigest } from './format.ts'
 
 /** What `--dry-run` tells people: for each image what would be done, and what that takes. */

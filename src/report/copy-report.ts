@@ -1,6 +1,6 @@
+import type { CopyEvent } from '../copy/request.ts'
 import { paint, type Style, sign, styleFor } from '../errors/render-style.ts'
 import { sanitize, wrap } from '../errors/render-text.ts'
-import type { CopyEvent } from '../transports/copy-request.ts'
 import { count, formatBytes, formatSeconds, shortDigest } from './format.ts'
 import { columnsOf, FrameWriter, type ReportStream } from './frame.ts'
 import { type ReportMode, resolveAuto } from './reporter.ts'

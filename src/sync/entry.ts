@@ -1,6 +1,6 @@
+import type { CopyOptions } from '../copy/request.ts'
 import type { Place } from '../errors/error.ts'
 import type { HostOptions } from '../registry/registry.ts'
-import type { CopyOptions } from '../transports/copy-request.ts'
 
 /** What a file asks to be kept in step. */
 export interface SyncEntry {

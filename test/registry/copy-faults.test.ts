@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { copy } from '../../src/copy/copy.ts'
+import type { Place } from '../../src/copy/request.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
 import type { Faults } from '../../src/registry/faulty/faults.ts'
 import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
 import { openRegistry } from '../../src/registry/registry.ts'
-import { copy } from '../../src/transports/copy.ts'
-import type { Place } from '../../src/transports/copy-request.ts'
 import { indexOf, putAll } from '../../src/transports/testing/images.ts'
 import { verifyImage } from '../../src/verify/verify.ts'
 

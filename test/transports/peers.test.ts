@@ -1,7 +1,7 @@
 import { afterAll, describe, expect } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { look } from '../../src/cli/copy-sides.ts'
+import { look } from '../../src/cli/copy/sides.ts'
 import type { Manifest } from '../../src/oci/manifest.ts'
 import { buildPlatform } from '../../src/oci/platform.ts'
 import { openRegistry } from '../../src/registry/registry.ts'

@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
 import type { Platform } from '../oci/platform.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from '../transports/transport.ts'
 
 /** One end of a copy: a repository somewhere. */
 export interface Place {

@@ -5,10 +5,10 @@ import type { Descriptor } from '../oci/manifest.ts'
 import { formatReference, parseReference, parseRegistryPrefix, type Reference } from '../oci/reference.ts'
 import type { Repository } from '../registry/repository.ts'
 import { sourceOf } from '../store/sources.ts'
-import type { CopyImage, CopyOptions, Place, Site } from './copy-request.ts'
-import { appearsAsWhole } from './copy-side.ts'
-import { formatLocation, type Location, type Look, parseLocation } from './location.ts'
-import { chosenName, type OpenTools, openTransport } from './open.ts'
+import { formatLocation, type Location, type Look, parseLocation } from '../transports/location.ts'
+import { chosenName, type OpenTools, openTransport } from '../transports/open.ts'
+import type { CopyImage, CopyOptions, Place, Site } from './request.ts'
+import { appearsAsWhole } from './side.ts'
 
 /** Which tags of a repository; without any of these, one image. */
 export interface TagChoice {

@@ -2,11 +2,11 @@ import { ArchimageError, cancelled, isArchimageError, systemError } from '../err
 import type { Digest } from '../oci/digest.ts'
 import type { Descriptor, Manifest } from '../oci/manifest.ts'
 import { Gate } from '../registry/host.ts'
-import { blobsOf, fits, type ImagePlan, nameOf, type PlannedManifest, planCopy, settle } from './copy-plan.ts'
-import type { CopyImage, CopyState, CopyTools } from './copy-request.ts'
-import { appearsAsWhole, onSide } from './copy-side.ts'
-import type { Transformer } from './copy-transform.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from '../transports/transport.ts'
+import { blobsOf, fits, type ImagePlan, nameOf, type PlannedManifest, planCopy, settle } from './plan.ts'
+import type { CopyImage, CopyState, CopyTools } from './request.ts'
+import { appearsAsWhole, onSide } from './side.ts'
+import type { Transformer } from './transform.ts'
 
 /** What became of one image. */
 export interface CopyOutcome {
@@ -124,7 +124,7 @@ class Session {
   }
 
   async #transform(root: PlannedManifest, image: CopyImage): Promise<PlannedManifest> {
-    const { Transformer } = await import('./copy-transform.ts')
+    const { Transformer } = await import('./transform.ts')
     this.#transformer ??= new Transformer(this.#tools)
     return this.#transformer.tree(root, image)
   }

@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
-import { ArchimageError, systemError } from '../errors/error.ts'
-import { type IndexPush, pushIndex } from '../manifests/push.ts'
-import { list, print } from './command.ts'
-import { look } from './copy-sides.ts'
-import type { ManifestTools } from './manifest-tools.ts'
-import { refuse } from './places.ts'
-import type { Options } from './request.ts'
+import { ArchimageError, systemError } from '../../errors/error.ts'
+import { type IndexPush, pushIndex } from '../../manifests/push.ts'
+import { list, print } from '../command.ts'
+import { look } from '../copy/sides.ts'
+import { refuse } from '../places.ts'
+import type { Options } from '../request.ts'
+import type { ManifestTools } from './tools.ts'
 
 const REFUSED: readonly (readonly [Option, string])[] = [
   [new Option('--sign-by <fingerprint>'), 'images are not signed; cosign signs what is in a registry'],

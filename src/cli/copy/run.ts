@@ -1,20 +1,20 @@
 import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { type ArchimageError, gravest, isArchimageError, systemError } from '../errors/error.ts'
-import { renderError } from '../errors/render.ts'
-import { styleFor } from '../errors/render-style.ts'
-import { sanitize } from '../errors/render-text.ts'
-import type { RegistryOptions } from '../registry/registry.ts'
-import { count, formatBytes } from '../report/format.ts'
-import { stringify } from '../report/json.ts'
-import { terminal } from '../sys/terminal.ts'
-import { type CopyOutcome, type CopyResult, copy, labelOf } from '../transports/copy.ts'
-import { planCopy } from '../transports/copy-plan.ts'
-import type { PlanView } from '../transports/copy-plan-view.ts'
-import type { CopyEvent, CopyImage, CopyTools } from '../transports/copy-request.ts'
-import { type Invocation, print, say, workingDirectory } from './command.ts'
-import { openSides, type Sides } from './copy-sides.ts'
-import type { Side } from './registry-flags.ts'
+import { type CopyOutcome, type CopyResult, copy, labelOf } from '../../copy/copy.ts'
+import { planCopy } from '../../copy/plan.ts'
+import type { PlanView } from '../../copy/plan-view.ts'
+import type { CopyEvent, CopyImage, CopyTools } from '../../copy/request.ts'
+import { type ArchimageError, gravest, isArchimageError, systemError } from '../../errors/error.ts'
+import { renderError } from '../../errors/render.ts'
+import { styleFor } from '../../errors/render-style.ts'
+import { sanitize } from '../../errors/render-text.ts'
+import type { RegistryOptions } from '../../registry/registry.ts'
+import { count, formatBytes } from '../../report/format.ts'
+import { stringify } from '../../report/json.ts'
+import { terminal } from '../../sys/terminal.ts'
+import { type Invocation, print, say, workingDirectory } from '../command.ts'
+import type { Side } from '../registry-flags.ts'
+import { openSides, type Sides } from './sides.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -45,7 +45,7 @@ export async function runCopies(
   const { signal } = invocation
   const quiet = options['quiet'] === true || options['progress'] === 'quiet'
   const dry = options['dryRun'] === true
-  const { startCopyReport } = await import('../report/copy-report.ts')
+  const { startCopyReport } = await import('../../report/copy-report.ts')
   const report = startCopyReport({
     mode:
       quiet || dry
@@ -164,7 +164,7 @@ async function showPlan(
   options: Options,
   tools: CopyTools,
 ): Promise<number> {
-  const { viewFailure, viewPlan } = await import('../transports/copy-plan-view.ts')
+  const { viewFailure, viewPlan } = await import('../../copy/plan-view.ts')
   const errors: ArchimageError[] = lost.map(({ error }) => error)
   const views: PlanView[] = []
   for (const image of images)
@@ -176,7 +176,7 @@ async function showPlan(
       views.push(viewFailure(image, error))
     }
   if (options['json'] === true) print(stringify({ version: 1, images: views }, 2))
-  else for (const line of (await import('../report/copy-plan.ts')).renderCopyPlan(views)) print(line)
+  else for (const line of (await import('../../report/copy-plan.ts')).renderCopyPlan(views)) print(line)
   printFailures(errors)
   return gravest(errors.map(error => error.exit))
 }

@@ -1,12 +1,12 @@
 import { type Command, Option } from 'commander'
-import { ArchimageError } from '../errors/error.ts'
-import { type Annotation, type Level, parseAnnotation } from '../manifests/annotations.ts'
-import type { EntryChange, Existing } from '../manifests/edit.ts'
-import type { MemberChoice } from '../manifests/members.ts'
-import { buildPlatform, normalizePlatform, parsePlatform, parsePlatforms } from '../oci/platform.ts'
-import { list, switchOrValue } from './command.ts'
-import { refuse } from './places.ts'
-import type { Options } from './request.ts'
+import { ArchimageError } from '../../errors/error.ts'
+import { type Annotation, type Level, parseAnnotation } from '../../manifests/annotations.ts'
+import type { EntryChange, Existing } from '../../manifests/edit.ts'
+import type { MemberChoice } from '../../manifests/members.ts'
+import { buildPlatform, normalizePlatform, parsePlatform, parsePlatforms } from '../../oci/platform.ts'
+import { list, switchOrValue } from '../command.ts'
+import { refuse } from '../places.ts'
+import type { Options } from '../request.ts'
 
 const FEATURES: readonly (readonly [Option, string])[] = [
   [

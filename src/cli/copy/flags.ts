@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander'
-import { ArchimageError } from '../errors/error.ts'
-import { buildPlatform, parsePlatform, parsePlatforms } from '../oci/platform.ts'
-import type { CopyOptions, Recompression } from '../transports/copy-request.ts'
-import { insecureOption, list } from './command.ts'
-import { addCredentialFlags, addTlsFlags } from './registry-flags.ts'
+import type { CopyOptions, Recompression } from '../../copy/request.ts'
+import { ArchimageError } from '../../errors/error.ts'
+import { buildPlatform, parsePlatform, parsePlatforms } from '../../oci/platform.ts'
+import { insecureOption, list } from '../command.ts'
+import { addCredentialFlags, addTlsFlags } from '../registry-flags.ts'
 
 type Options = Readonly<Record<string, unknown>>
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { ArchimageError } from '../errors/error.ts'
-import { dropAttestations, entryKey, filterIndex, makeIndex, removeEntries } from '../manifests/edit.ts'
+import { ArchimageError } from '../../errors/error.ts'
+import { dropAttestations, entryKey, filterIndex, makeIndex, removeEntries } from '../../manifests/edit.ts'
 import {
   addMembers,
   applyAnnotations,
@@ -12,23 +12,16 @@ import {
   memberName,
   mustFindList,
   saveList,
-} from '../manifests/lists.ts'
-import { indexPlace, type Member, type MemberChoice } from '../manifests/members.ts'
-import type { Descriptor, ImageManifest, Manifest } from '../oci/manifest.ts'
-import { parsePlatform, parsePlatforms } from '../oci/platform.ts'
-import { formatReference, parseReference } from '../oci/reference.ts'
-import { command, type Invocation, list as listOption, parse, print, say } from './command.ts'
-import {
-  addLabelFlags,
-  addMemberFlags,
-  annotationOption,
-  annotationsOf,
-  existingOf,
-  memberChoice,
-} from './manifest-flags.ts'
-import { addPushFlags, pushAndReport } from './manifest-pushing.ts'
-import { addRegistryFlags, type ManifestTools, manifestTools, membersOf, needsArguments } from './manifest-tools.ts'
-import type { Options } from './request.ts'
+} from '../../manifests/lists.ts'
+import { indexPlace, type Member, type MemberChoice } from '../../manifests/members.ts'
+import type { Descriptor, ImageManifest, Manifest } from '../../oci/manifest.ts'
+import { parsePlatform, parsePlatforms } from '../../oci/platform.ts'
+import { formatReference, parseReference } from '../../oci/reference.ts'
+import { command, type Invocation, list as listOption, parse, print, say } from '../command.ts'
+import type { Options } from '../request.ts'
+import { addLabelFlags, addMemberFlags, annotationOption, annotationsOf, existingOf, memberChoice } from './flags.ts'
+import { addPushFlags, pushAndReport } from './pushing.ts'
+import { addRegistryFlags, type ManifestTools, manifestTools, membersOf, needsArguments } from './tools.ts'
 
 interface Edit {
   readonly usage: string
@@ -206,7 +199,7 @@ function findExisting(name: string, tools: ManifestTools): List | undefined {
 
 async function add([name, ...words]: readonly string[], options: Options, tools: ManifestTools): Promise<void> {
   if (options['artifact'] === true) {
-    const { addArtifact } = await import('./manifest-artifact.ts')
+    const { addArtifact } = await import('./artifact.ts')
     return addArtifact(name!, words, options, tools)
   }
   refuseArtifactFlags(options)

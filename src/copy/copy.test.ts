@@ -8,10 +8,10 @@ import { OCI } from '../oci/media-types.ts'
 import { parsePlatform } from '../oci/platform.ts'
 import { type FaultyRegistry, startFaultyRegistry } from '../registry/faulty/start.ts'
 import { openRegistry, type Registry } from '../registry/registry.ts'
+import { layoutTransport } from '../transports/layout.ts'
+import { bodyOf, imageOf, indexOf, putAll, readAll, type TestImage } from '../transports/testing/images.ts'
 import { copy } from './copy.ts'
-import type { CopyEvent, CopyImage, CopyOptions, Place } from './copy-request.ts'
-import { layoutTransport } from './layout.ts'
-import { bodyOf, imageOf, indexOf, putAll, readAll, type TestImage } from './testing/images.ts'
+import type { CopyEvent, CopyImage, CopyOptions, Place } from './request.ts'
 
 let source: FaultyRegistry
 let target: FaultyRegistry

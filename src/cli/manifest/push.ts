@@ -1,9 +1,9 @@
 import { Option } from 'commander'
-import { mustFindList } from '../manifests/lists.ts'
-import { parseReference } from '../oci/reference.ts'
-import { command, type Invocation, parse, switchOrValue } from './command.ts'
-import { addPushFlags, pushAndReport } from './manifest-pushing.ts'
-import { addRegistryFlags, manifestTools, needsArguments } from './manifest-tools.ts'
+import { mustFindList } from '../../manifests/lists.ts'
+import { parseReference } from '../../oci/reference.ts'
+import { command, type Invocation, parse, switchOrValue } from '../command.ts'
+import { addPushFlags, pushAndReport } from './pushing.ts'
+import { addRegistryFlags, manifestTools, needsArguments } from './tools.ts'
 
 const ABOUT = `Pushes a list under its name, or to another destination: its images by digest, wherever they are, then the list, which is
 read back. The last line is its digest.`

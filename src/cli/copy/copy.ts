@@ -1,12 +1,12 @@
-import { ArchimageError, isArchimageError } from '../errors/error.ts'
-import { isDigest } from '../oci/digest.ts'
-import { parseReference } from '../oci/reference.ts'
-import { copiesTo, type SourceImage, sourceImages, type TagChoice } from '../transports/copy-places.ts'
-import { parseLocation } from '../transports/location.ts'
-import { command, type Invocation, list, parse } from './command.ts'
-import { addCopyFlags, copyOptions, refuseCopyFlags } from './copy-flags.ts'
-import { runCopies } from './copy-run.ts'
-import { look } from './copy-sides.ts'
+import { copiesTo, type SourceImage, sourceImages, type TagChoice } from '../../copy/places.ts'
+import { ArchimageError, isArchimageError } from '../../errors/error.ts'
+import { isDigest } from '../../oci/digest.ts'
+import { parseReference } from '../../oci/reference.ts'
+import { parseLocation } from '../../transports/location.ts'
+import { command, type Invocation, list, parse } from '../command.ts'
+import { addCopyFlags, copyOptions, refuseCopyFlags } from './flags.ts'
+import { runCopies } from './run.ts'
+import { look } from './sides.ts'
 
 const ABOUT = `Copies images between registries, the store, OCI layouts, archives, docker and podman: all platforms unless --platform says
 which, all bytes as they are unless an option says otherwise.`

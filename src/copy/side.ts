@@ -1,6 +1,6 @@
 import { ArchimageError, isArchimageError } from '../errors/error.ts'
-import type { Place } from './copy-request.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from '../transports/transport.ts'
+import type { Place } from './request.ts'
 
 /** The ends of a copy, as messages name them. */
 export type Side = 'source' | 'destination'

@@ -1,5 +1,5 @@
-import { ArchimageError } from '../errors/error.ts'
-import { changeIndex, platformName } from '../manifests/edit.ts'
+import { ArchimageError } from '../../errors/error.ts'
+import { changeIndex, platformName } from '../../manifests/edit.ts'
 import {
   annotateList,
   applyAnnotations,
@@ -8,13 +8,13 @@ import {
   type List,
   mustFindList,
   saveList,
-} from '../manifests/lists.ts'
-import type { Descriptor, Manifest } from '../oci/manifest.ts'
-import { formatPlatform } from '../oci/platform.ts'
-import { command, type Invocation, parse, print, say } from './command.ts'
-import { addLabelFlags, annotationOption, annotationsOf, labelOf } from './manifest-flags.ts'
-import { addRegistryFlags, describeName, type ManifestTools, manifestTools, needsArguments } from './manifest-tools.ts'
-import type { Options } from './request.ts'
+} from '../../manifests/lists.ts'
+import type { Descriptor, Manifest } from '../../oci/manifest.ts'
+import { formatPlatform } from '../../oci/platform.ts'
+import { command, type Invocation, parse, print, say } from '../command.ts'
+import type { Options } from '../request.ts'
+import { addLabelFlags, annotationOption, annotationsOf, labelOf } from './flags.ts'
+import { addRegistryFlags, describeName, type ManifestTools, manifestTools, needsArguments } from './tools.ts'
 
 const ABOUT = `Says what an image of a list is: its platform, annotations. MEMBER is the name that it was added by, its digest or the
 beginning of it, or its platform. Without a member, annotations say themselves where they belong.`

@@ -1,21 +1,21 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { ArchimageError } from '../errors/error.ts'
-import { type Member, type MemberChoice, readMembers } from '../manifests/members.ts'
-import type { Descriptor } from '../oci/manifest.ts'
-import type { Reference } from '../oci/reference.ts'
-import { openRegistry, type Registry, type RegistryOptions } from '../registry/registry.ts'
-import { NAMES, storeHome } from '../store/home.ts'
-import type { Store } from '../store/store.ts'
-import { Places } from '../transports/copy-places.ts'
-import type { CopyTools } from '../transports/copy-request.ts'
-import { formatLocation, type Location, parseLocation } from '../transports/location.ts'
-import { insecureOption, say } from './command.ts'
-import { look } from './copy-sides.ts'
-import type { PlaceTools } from './places.ts'
-import { addCredentialFlags, addTlsFlags, registryOptions } from './registry-flags.ts'
-import type { Options } from './request.ts'
+import { Places } from '../../copy/places.ts'
+import type { CopyTools } from '../../copy/request.ts'
+import { ArchimageError } from '../../errors/error.ts'
+import { type Member, type MemberChoice, readMembers } from '../../manifests/members.ts'
+import type { Descriptor } from '../../oci/manifest.ts'
+import type { Reference } from '../../oci/reference.ts'
+import { openRegistry, type Registry, type RegistryOptions } from '../../registry/registry.ts'
+import { NAMES, storeHome } from '../../store/home.ts'
+import type { Store } from '../../store/store.ts'
+import { formatLocation, type Location, parseLocation } from '../../transports/location.ts'
+import { insecureOption, say } from '../command.ts'
+import { look } from '../copy/sides.ts'
+import type { PlaceTools } from '../places.ts'
+import { addCredentialFlags, addTlsFlags, registryOptions } from '../registry-flags.ts'
+import type { Options } from '../request.ts'
 
 /** What all commands of `manifest` that speak to registries take. */
 export function addRegistryFlags(program: Command): Command {
@@ -43,7 +43,7 @@ export async function manifestTools(
   // Start-up time: a list that goes to the registry at once needs no store.
   const known = keeping || existsSync(join(storeHome(), NAMES.index))
   const load = async (): Promise<() => Store> => {
-    const { openStore } = await import('../store/store.ts')
+    const { openStore } = await import('../../store/store.ts')
     return () => {
       store ??= openStore({ warn: say })
       return store

@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts'
 import { encodeJson, parseJsonObject } from '../oci/json.ts'
 import { type Descriptor, type ImageIndex, type ImageManifest, type Manifest, parseManifest } from '../oci/manifest.ts'
 import { compressionOf, convertType, DOCKER, isForeignLayer, OCI } from '../oci/media-types.ts'
-import type { Recompression } from './copy-request.ts'
+import type { Recompression } from './request.ts'
 
 type Json = Record<string, unknown>
 

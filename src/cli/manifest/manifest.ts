@@ -1,7 +1,7 @@
-import { ArchimageError } from '../errors/error.ts'
-import { didYouMean } from '../errors/suggest.ts'
-import { terminal } from '../sys/terminal.ts'
-import type { Invocation } from './command.ts'
+import { ArchimageError } from '../../errors/error.ts'
+import { didYouMean } from '../../errors/suggest.ts'
+import { terminal } from '../../sys/terminal.ts'
+import type { Invocation } from '../command.ts'
 
 interface Verb {
   readonly usage: string
@@ -9,9 +9,9 @@ interface Verb {
   readonly load: () => Promise<{ run(invocation: Invocation, verb: string): Promise<number> }>
 }
 
-const edit = () => import('./manifest-edit.ts')
-const show = () => import('./manifest-show.ts')
-const spec = () => import('./manifest-spec.ts')
+const edit = () => import('./edit.ts')
+const show = () => import('./show.ts')
+const spec = () => import('./spec.ts')
 
 const VERBS: Readonly<Record<string, Verb>> = {
   create: { usage: 'LIST [IMAGE…]', about: 'put images under one name; --push pushes it at once', load: edit },
@@ -23,9 +23,9 @@ const VERBS: Readonly<Record<string, Verb>> = {
   annotate: {
     usage: 'LIST [MEMBER]',
     about: 'say platform and annotations',
-    load: () => import('./manifest-annotate.ts'),
+    load: () => import('./annotate.ts'),
   },
-  push: { usage: 'LIST [DESTINATION]', about: 'push it with its images', load: () => import('./manifest-push.ts') },
+  push: { usage: 'LIST [DESTINATION]', about: 'push it with its images', load: () => import('./push.ts') },
   inspect: { usage: '[LIST] IMAGE', about: 'print a manifest or an index, wherever it is', load: show },
   exists: { usage: 'LIST', about: 'exit code 0: it is there, 1: it is not', load: show },
   ls: { usage: '', about: 'list what is being put together', load: show },

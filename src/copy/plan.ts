@@ -5,11 +5,11 @@ import { MAX_JSON } from '../oci/json.ts'
 import { type Descriptor, describe, type ImageManifest, isAttestation, type Manifest } from '../oci/manifest.ts'
 import { isForeignLayer, isIndexType } from '../oci/media-types.ts'
 import { normalizePlatform, type Platform, samePlatform } from '../oci/platform.ts'
-import { convertImage, convertIndex, isImage, lostInDocker, needsWork } from './copy-convert.ts'
-import type { CopyImage, CopyTools } from './copy-request.ts'
-import { entriesFor, keepEntries, platformMissing } from './copy-select.ts'
-import { onSide } from './copy-side.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from '../transports/transport.ts'
+import { convertImage, convertIndex, isImage, lostInDocker, needsWork } from './convert.ts'
+import type { CopyImage, CopyTools } from './request.ts'
+import { entriesFor, keepEntries, platformMissing } from './select.ts'
+import { onSide } from './side.ts'
 
 /** A manifest that the destination is to hold, with all below it. */
 export interface PlannedManifest {

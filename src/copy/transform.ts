@@ -8,11 +8,11 @@ import {
   type Manifest,
 } from '../oci/manifest.ts'
 import { samePlatform } from '../oci/platform.ts'
-import { convertImage, convertIndex, isImage, needsWork } from './copy-convert.ts'
-import { type PlannedManifest, platformOf, warnOfLoss } from './copy-plan.ts'
-import { Recompressor } from './copy-recompress.ts'
-import type { CopyImage, CopyTools, Recompression } from './copy-request.ts'
-import { onSide } from './copy-side.ts'
+import { convertImage, convertIndex, isImage, needsWork } from './convert.ts'
+import { type PlannedManifest, platformOf, warnOfLoss } from './plan.ts'
+import { Recompressor } from './recompress.ts'
+import type { CopyImage, CopyTools, Recompression } from './request.ts'
+import { onSide } from './side.ts'
 
 /** By this podman finds the entries of an index that are zstd. */
 const ZSTD = 'io.github.containers.compression.zstd'

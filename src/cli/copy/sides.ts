@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs'
-import { openRegistry, type Registry, type RegistryOptions } from '../registry/registry.ts'
-import type { Store } from '../store/store.ts'
-import { Places } from '../transports/copy-places.ts'
-import type { Look } from '../transports/location.ts'
-import { registryOptions, type Side } from './registry-flags.ts'
+import { Places } from '../../copy/places.ts'
+import { openRegistry, type Registry, type RegistryOptions } from '../../registry/registry.ts'
+import type { Store } from '../../store/store.ts'
+import type { Look } from '../../transports/location.ts'
+import { registryOptions, type Side } from '../registry-flags.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -32,7 +32,7 @@ export async function openSides(
 ): Promise<Sides> {
   let store: Promise<Store> | undefined
   const openStore = async (): Promise<Store> => {
-    const { openStore } = await import('../store/store.ts')
+    const { openStore } = await import('../../store/store.ts')
     return openStore(more.warn === undefined ? {} : { warn: more.warn })
   }
   const apart = Object.keys(options).some(

@@ -2,9 +2,9 @@ import type { ArchimageError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { type Descriptor, isAttestation } from '../oci/manifest.ts'
 import { formatPlatform } from '../oci/platform.ts'
-import { blobsOf, type ImagePlan, nameOf, type PlannedManifest } from './copy-plan.ts'
-import type { CopyImage } from './copy-request.ts'
-import { onSide } from './copy-side.ts'
+import { blobsOf, type ImagePlan, nameOf, type PlannedManifest } from './plan.ts'
+import type { CopyImage } from './request.ts'
+import { onSide } from './side.ts'
 
 /** A plan as data for others: what `--dry-run --json` prints. */
 export interface PlanView {

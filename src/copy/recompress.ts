@@ -8,7 +8,7 @@ import { compressionOf, layerType } from '../oci/media-types.ts'
 import { createCompressor, decompress } from '../sys/compress.ts'
 import { removeFile, writeAll } from '../sys/files.ts'
 import { createHasher } from '../sys/hash.ts'
-import type { Recompression } from './copy-request.ts'
+import type { Recompression } from './request.ts'
 
 /** No layer is that large; a bomb ends here. */
 const LIMIT = 256 * 2 ** 30
