@@ -88,6 +88,7 @@ export { selectServices } from './project/select.ts'
 
 export { createReporter, type Reporter, type ReporterOptions } from './report/reporter.ts'
 export { type CheckReport, checkServices } from './run/check.ts'
+export type { ServiceImage } from './run/deliver.ts'
 export type {
   CellResult,
   CellState,
@@ -101,7 +102,7 @@ export type {
 export { type PlanCell, planRun } from './run/plan.ts'
 export type { CellSettings } from './run/prepare.ts'
 export { projectRequest } from './run/request.ts'
-export { type RunOutcome, type RunRequest, type RunTools, run, type ServiceImage } from './run/run.ts'
+export { type RunOutcome, type RunRequest, type RunTools, run } from './run/run.ts'
 
 // Places that hold images, and whether what is there is right.
 

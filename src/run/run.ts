@@ -10,23 +10,20 @@ import { Slots } from '../engines/slots.ts'
 import type { StepMeans } from '../engines/steps.ts'
 import { CODES, type ErrorCode } from '../errors/codes.ts'
 import { ArchimageError, cancelled, gravest, isArchimageError } from '../errors/error.ts'
-import { assembleIndex, type Member } from '../manifests/assemble.ts'
-import { configPlatform, parseImageConfig } from '../oci/config.ts'
-import { describe, type ImageIndex, type ImageManifest } from '../oci/manifest.ts'
+import type { ImageManifest } from '../oci/manifest.ts'
 import { formatPlatform, type Platform, parsePlatform, selectPlatform } from '../oci/platform.ts'
-import { formatReference, type Reference } from '../oci/reference.ts'
+import type { Reference } from '../oci/reference.ts'
 import { buildGraph, cellId, type Graph, type PlannedCell } from '../plan/graph.ts'
 import { type CellKey, engineKey, FORMAT, whatChanged } from '../plan/key.ts'
 import type { Project, Service } from '../project/project.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
-import { storeTransport } from '../transports/store.ts'
-import { verifyImage } from '../verify/verify.ts'
 import { Ahead } from './ahead.ts'
-import { type BlobFetcher, withSources } from './blobs.ts'
+import type { BlobFetcher } from './blobs.ts'
 import { CacheImports } from './cache-import.ts'
 import type { CachePlace, CacheTarget } from './cache-options.ts'
 import { type CacheName, cacheName } from './cache-places.ts'
+import { assembleImages, deliver, type ServiceImage } from './deliver.ts'
 import type {
   CellResult,
   CellState,
@@ -40,8 +37,6 @@ import type {
 import { toFailure } from './failure.ts'
 import { RunFindings } from './findings.ts'
 import { type CellSettings, openPreparation, type Preparation, type Prepared } from './prepare.ts'
-import type { Publication, TagWish } from './publication.ts'
-import { type Published, publish } from './publish.ts'
 import { type CellRecord, knownImage, type LastBuild, lastBuild, recordImage, recordLast } from './records.ts'
 
 export interface RunRequest {
@@ -88,13 +83,6 @@ export interface RunTools {
   readonly signal: AbortSignal
 }
 
-/** An image of the run: what outputs (`-o`) are made of. */
-export interface ServiceImage {
-  readonly service: Service
-  readonly index: ImageIndex
-  readonly members: readonly Member[]
-}
-
 export interface RunOutcome {
   readonly result: RunResult
   /** Complete services, in the project's order. */
@@ -130,7 +118,6 @@ class Run {
   private readonly findings = new RunFindings()
   private readonly stop = new AbortController()
   private readonly signal: AbortSignal
-  private readonly serviceErrors = new Map<string, ArchimageError>()
   /** By cell: its RUN steps that ended. */
   private readonly steps = new Map<string, StepFacts[]>()
   private sandbox: SandboxSummary | undefined
@@ -210,10 +197,17 @@ class Run {
     for (const message of this.findings.warnings()) tools.emit({ type: 'warning', message })
     this.preparation.save()
     await untilStopped(this.exportCaches(graph), tools.signal)
-    const images = tools.signal.aborted ? [] : this.assemble()
-    const services = await this.finish(images)
+    const manifestOf = (service: Service, platform: Platform) =>
+      this.ended.get(cellId(service.name, platform))?.manifest
+    const images = tools.signal.aborted ? [] : assembleImages(request, tools.store, manifestOf)
+    const { services, errors } = await deliver(images, request, {
+      ...tools,
+      blobs: this.blobs,
+      stopped: this.stop.signal,
+    })
+    await this.ahead.stop()
     this.over = true
-    const result = this.result(graph, services)
+    const result = this.result(graph, services, errors)
     tools.emit({ type: 'run-ended', result })
     return { result, images, blobs: this.blobs }
   }
@@ -472,138 +466,11 @@ class Run {
     })
   }
 
-  /** One index per service of which every cell that was asked for is right; named in the store. */
-  private assemble(): ServiceImage[] {
-    const { request, tools } = this
-    const images: ServiceImage[] = []
-    for (const service of request.services) {
-      const platforms = request.platformsOf(service)
-      const cells = platforms.map(platform => this.ended.get(cellId(service.name, platform)))
-      if (!cells.every(isRight)) continue
-      const members = platforms.map((_, i) => ({
-        platform: this.indexPlatform(cells[i]!.manifest!),
-        manifest: cells[i]!.manifest!,
-      }))
-      const index = assembleIndex(members, {
-        docker: request.settings.docker,
-        annotations: request.indexAnnotations,
-      })
-      tools.store.put(index.raw)
-      images.push({ service, index, members })
-    }
-    const names = images.flatMap(({ service, index, members }) => [
-      ...request.names(service).map(reference => ({ reference, manifest: index as ImageIndex | ImageManifest })),
-      ...members.flatMap(({ platform, manifest }) =>
-        request.archNames(service, platform).map(reference => ({ reference, manifest })),
-      ),
-    ])
-    tools.store.tagAll(
-      names.map(({ reference, manifest }) => ({
-        name: formatReference(reference),
-        descriptor: describe(manifest),
-        origin: 'built' as const,
-      })),
-    )
-    return images
-  }
-
-  /** What the index says of an image: what its config says, with the os.version of a windows base. */
-  private indexPlatform(manifest: ImageManifest): Platform {
-    return configPlatform(parseImageConfig(this.tools.store.read(manifest.config.digest)))
-  }
-
-  private async finish(images: readonly ServiceImage[]): Promise<ServiceResult[]> {
-    const { request, tools } = this
-    const publications = images.map(image => this.publication(image))
-    const held = this.unpublished(images)
-    const published = request.push && !held && images.length > 0 ? await this.publish(publications) : undefined
-    await this.ahead.stop()
-    if (request.push && held) for (const { service } of images) this.serviceErrors.set(service.name, held)
-    const verified = new Map<string, ServiceResult['verified']>()
-    const readable = request.push ? (published?.problems.size ?? 0) : images.length
-    if (readable > 0 && !tools.signal.aborted) {
-      tools.emit({ type: 'phase', phase: 'verify' })
-      await Promise.all(images.map(image => this.check(image, published?.problems.get(image.service.name), verified)))
-    }
-    return request.services.map(service => {
-      const image = images.find(candidate => candidate.service === service)
-      const error = this.serviceErrors.get(service.name)
-      return {
-        service: service.name,
-        image: service.image,
-        ...(image ? { digest: image.index.digest } : {}),
-        tags: (published?.tags ?? []).flatMap(({ service: name, ...tag }) => (name === service.name ? [tag] : [])),
-        verified: verified.get(service.name) ?? [],
-        ...(error ? { failure: toFailure(error) } : {}),
-      }
-    })
-  }
-
-  /** Why nothing at all is published. */
-  private unpublished(images: readonly ServiceImage[]): ArchimageError | undefined {
-    const { request, tools } = this
-    if (tools.signal.aborted) return cancelled()
-    if (this.stop.signal.aborted) return new ArchimageError('INCOMPLETE', cancelled(this.stop.signal.reason).message)
-    if (request.atomic && request.services.some(service => !images.some(image => image.service === service)))
-      return new ArchimageError('INCOMPLETE', 'not every service is complete, and --atomic was given', {
-        hint: 'mend what failed, or publish the complete services without --atomic',
-      })
-    return undefined
-  }
-
-  /** All that a service's names need; the main one last. */
-  private publication({ service, index, members }: ServiceImage): Publication {
-    const { request } = this
-    const [main, ...others] = request.names(service)
-    const wishes: TagWish[] = [
-      ...members.flatMap(({ platform, manifest }) =>
-        request.archNames(service, platform).map(reference => ({ reference, manifest })),
-      ),
-      ...others.map(reference => ({ reference, manifest: index })),
-      ...(main ? [{ reference: main, manifest: index }] : []),
-    ]
-    const untagged = wishes.map(({ reference: { tag: _, ...name }, manifest }) => ({ reference: name, manifest }))
-    return {
-      service: service.name,
-      children: members.map(({ manifest }) => manifest),
-      tags: request.byDigest ? untagged.slice(-1) : wishes,
-    }
-  }
-
-  private async publish(publications: readonly Publication[]): Promise<Published> {
-    const { request, tools } = this
-    tools.emit({ type: 'phase', phase: 'publish' })
-    const published = await publish(publications, request.atomic, {
-      ...tools,
-      blobs: this.blobs,
-      noClobber: request.noClobber ?? false,
-    })
-    for (const [service, error] of published.failures) this.serviceErrors.set(service, error)
-    return published
-  }
-
-  /** What was pushed has been read back by its publication; what was only built is looked up in the store. */
-  private async check(
-    { service, index, members }: ServiceImage,
-    pushed: readonly string[] | undefined,
-    verified: Map<string, ServiceResult['verified']>,
-  ): Promise<void> {
-    const { request, tools, blobs } = this
-    const [main] = request.names(service)
-    const tell = (where: string, problems: readonly string[]): void => {
-      const ok = problems.length === 0
-      verified.set(service.name, [{ where, ok, problems }])
-      tools.emit({ type: 'verified', service: service.name, where, ok, problems })
-    }
-    if (pushed && main) return tell(formatReference(main), pushed)
-    if (request.push) return
-    const expected = { platforms: members.map(({ platform }) => platform), digest: index.digest }
-    const store = withSources(storeTransport(tools.store, ''), blobs)
-    const { problems } = await verifyImage(store, index.digest, expected, { signal: tools.signal })
-    tell('store', problems)
-  }
-
-  private result(graph: Graph, services: readonly ServiceResult[]): RunResult {
+  private result(
+    graph: Graph,
+    services: readonly ServiceResult[],
+    errors: ReadonlyMap<string, ArchimageError>,
+  ): RunResult {
     const cells = graph.cells.map(
       cell => (this.ended.get(cell.id) ?? this.ending(cell, 'cancelled', 'interrupted', performance.now())).result,
     )
@@ -612,7 +479,7 @@ class Run {
       if (cell.failure) exits.push(CODES[cell.failure.code as ErrorCode].exit)
       else if (cell.state !== 'built' && cell.state !== 'unchanged') exits.push(1)
     }
-    for (const error of [...this.serviceErrors.values(), ...this.cacheErrors]) exits.push(error.exit)
+    for (const error of [...errors.values(), ...this.cacheErrors]) exits.push(error.exit)
     for (const service of services) if (service.verified.some(check => !check.ok)) exits.push(1)
     if (this.tools.signal.aborted) exits.push(130)
     const exitCode = gravest(exits)
