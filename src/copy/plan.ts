@@ -2,7 +2,14 @@ import { ArchimageError } from '../errors/error.ts'
 import { configPlatform, parseImageConfig } from '../oci/config.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { MAX_JSON } from '../oci/json.ts'
-import { type Descriptor, describe, type ImageManifest, isAttestation, type Manifest } from '../oci/manifest.ts'
+import {
+  contradiction,
+  type Descriptor,
+  describe,
+  type ImageManifest,
+  isAttestation,
+  type Manifest,
+} from '../oci/manifest.ts'
 import { isForeignLayer, isIndexType } from '../oci/media-types.ts'
 import { normalizePlatform, type Platform, samePlatform } from '../oci/platform.ts'
 import type { Transport } from '../transports/transport.ts'
@@ -208,9 +215,17 @@ class Reading {
     return work
   }
 
-  async #fetch({ digest }: Descriptor): Promise<Manifest> {
+  async #fetch(entry: Descriptor): Promise<Manifest> {
+    const { digest } = entry
     const manifest = await this.#source.manifest(digest, { signal: this.#signal })
-    if (manifest !== undefined) return manifest
+    if (manifest !== undefined) {
+      const lie = contradiction(entry, manifest)
+      if (lie === undefined) return manifest
+      throw new ArchimageError('MANIFEST_INVALID', `source: ${this.image.source.label}: manifest ${digest} ${lie}`, {
+        hint: 'the index is wrong: build it anew, for instance with archimage manifest create',
+        details: { side: 'source' },
+      })
+    }
     throw new ArchimageError('NOT_FOUND', `source: ${this.image.source.label}: manifest ${digest} does not exist`, {
       hint: 'the index leads to it, but it is not there: copy with --platform what is, or push the image again',
       details: { side: 'source' },

@@ -82,7 +82,8 @@ export function parseImageConfig(raw: Uint8Array, what = 'image config'): ImageC
     for (const key of ['User', 'WorkingDir', 'StopSignal'])
       if (config[key] != null && typeof config[key] !== 'string') return fail(`config.${key} is not a string`)
   }
-  if (json['history'] != null && !Array.isArray(json['history'])) return fail('history is not a list')
+  const history = json['history'] ?? []
+  if (!Array.isArray(history) || !history.every(isRecord)) return fail('history is not a list of steps')
   const { config: _config, ...rest } = json
   const cleaned =
     config === undefined

@@ -232,6 +232,16 @@ export function encodeIndex(input: {
   return parseManifest(raw) as ImageIndex
 }
 
+/** What an entry of an index says of a manifest that is not so; undefined where all is. Clients refuse such images. */
+export function contradiction(entry: Descriptor, manifest: Manifest): string | undefined {
+  if (entry.size !== manifest.raw.byteLength)
+    return `has ${manifest.raw.byteLength} bytes, and what leads to it says ${entry.size}`
+  const known = isIndexType(entry.mediaType) || isManifestType(entry.mediaType)
+  if (known && isIndexType(entry.mediaType) !== (manifest.kind === 'index'))
+    return `is an ${manifest.kind}, and what leads to it says ${entry.mediaType}`
+  return undefined
+}
+
 export function describe(manifest: Manifest, platform?: Platform): Descriptor {
   return {
     mediaType: manifest.mediaType,

@@ -1,6 +1,16 @@
-import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
-import { cancelled, systemError } from '../errors/error.ts'
+import { ArchimageError, cancelled, systemError } from '../errors/error.ts'
 import { flock } from './ffi.ts'
 import { temporaryName } from './files.ts'
 
@@ -53,14 +63,23 @@ export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> 
   })
 }
 
+/** In folders from strangers a lock may be a pipe, whose opening would wait forever, or lead out of the folder. */
+const { O_WRONLY, O_CREAT, O_APPEND, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = constants
+const LOCK_FLAGS = O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOFOLLOW
+
 /** Undefined where there is no flock(2). */
 function tryFlock(path: string, mode: LockMode): Lock | 'held' | undefined {
   if (process.platform === 'win32') return undefined
   for (;;) {
     let fd: number
     try {
-      fd = openSync(path, 'a', 0o600)
+      fd = openSync(path, LOCK_FLAGS, 0o600)
     } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ELOOP' || code === 'ENXIO')
+        throw new ArchimageError('PERMISSION', `the lock ${path} is a link or a pipe`, {
+          hint: 'remove it: archimage makes a file there',
+        })
       throw systemError(error, `opening the lock ${path}`)
     }
     const got = flock(fd, mode)

@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from 'bun:test'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hexOf, sha256 } from '../../src/oci/digest.ts'
 import { Sandbox } from '../run/command.ts'
@@ -71,3 +72,68 @@ test('texts out of images and layouts move no cursor', async () => {
     expect([command.slice(0, 3).join(' '), raw]).toEqual([command.slice(0, 3).join(' '), null])
   }
 })
+
+const OCI = 'application/vnd.oci.image.manifest.v1+json'
+const INDEX = 'application/vnd.oci.image.index.v1+json'
+
+/** An index with one image, of which its entry says `more`. */
+function lying(name: string, more: object, nested = ''): string {
+  const folder = join(sandbox.folder, name)
+  mkdirSync(join(folder, 'blobs', 'sha256'), { recursive: true })
+  const put = (text: string, mediaType: string) => {
+    const bytes = Buffer.from(text)
+    writeFileSync(join(folder, 'blobs', 'sha256', hexOf(sha256(bytes))), bytes)
+    return { mediaType, digest: sha256(bytes), size: bytes.length }
+  }
+  const own = { architecture: 'amd64', os: 'linux' }
+  const config = put(
+    JSON.stringify({ ...own, rootfs: { type: 'layers', diff_ids: [] }, history: [null] }),
+    'application/vnd.oci.image.config.v1+json',
+  )
+  const image = put(JSON.stringify({ schemaVersion: 2, mediaType: OCI, config, layers: [] }), OCI)
+  const document = { schemaVersion: 2, mediaType: INDEX, manifests: [{ ...image, platform: own, ...more }] }
+  const index = put(`${JSON.stringify(document).slice(0, -1)}${nested}}`, INDEX)
+  const entry = { ...index, annotations: { 'org.opencontainers.image.ref.name': 'v1' } }
+  writeFileSync(join(folder, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
+  writeFileSync(join(folder, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [entry] }))
+  return folder
+}
+
+test('an index that says what is not so of its images is not copied', async () => {
+  for (const [more, message] of [
+    [{ size: 7 }, 'bytes, and what leads to it says 7'],
+    [{ mediaType: INDEX }, 'is an image, and what leads to it says'],
+  ] as const) {
+    const from = lying(`lie-${message.length}`, more)
+    for (const flags of [[], ['--platform', 'linux/amd64']]) {
+      const { code, stderr } = await sandbox.run(['copy', ...flags, `oci:${from}:v1`, `oci:${from}-to`])
+      expect([code, stderr]).toEqual([1, expect.stringContaining(message)])
+    }
+  }
+})
+
+test('JSON that nests without end, and a history of nothing, are errors of the image', async () => {
+  const deep = `,"x":${'['.repeat(100_000)}${']'.repeat(100_000)}`
+  for (const from of [lying('deep', {}, deep), lying('history', {})])
+    for (const command of [['inspect'], ['mutate', '--label', 'a=b', '-t', 'store:x:1']]) {
+      const { stdout, stderr } = await sandbox.run([command[0]!, `oci:${from}:v1`, ...command.slice(1)])
+      expect(stdout + stderr).toMatch(/nests more than 500 deep|history is not a list of steps/)
+      expect(stderr).not.toContain('a bug')
+    }
+})
+
+test.skipIf(process.platform === 'win32')(
+  'a lock that is a pipe or a link is neither waited for nor followed',
+  async () => {
+    const good = lying('good', {})
+    for (const kind of ['pipe', 'link']) {
+      const to = lying(`lock-${kind}`, {})
+      const lock = join(to, 'index.lock')
+      if (kind === 'link') symlinkSync(join(sandbox.folder, 'outside'), lock)
+      else execFileSync('mkfifo', [lock])
+      const { code, stderr } = await sandbox.run(['copy', `oci:${good}:v1`, `oci:${to}:v2`])
+      expect([code, stderr]).toEqual([3, expect.stringContaining('is a link or a pipe')])
+    }
+    expect(existsSync(join(sandbox.folder, 'outside'))).toBe(false)
+  },
+)
