@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { Digest } from '../../src/oci/digest.ts'
 import { openRegistry } from '../../src/registry/registry.ts'
 
@@ -30,4 +31,6 @@ const body = () => {
   )
 }
 const how = await repository.putBlob({ mediaType: 'application/octet-stream', digest, size }, body)
-console.log(JSON.stringify({ how, digest, memory: process.resourceUsage().maxRSS * 1024 }))
+// getrusage(2) also counts what the process was before it became this program: a copy of the one that runs the tests.
+const [, peak] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))!
+console.log(JSON.stringify({ how, digest, memory: Number(peak) * 1024 }))
