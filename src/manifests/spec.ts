@@ -37,7 +37,13 @@ export function parseListSpec(text: string, file: string, warn: (message: string
     const { line, col } = lineCounter.linePos(problem.pos[0])
     throw invalid(file, problem.message, { file, line, column: col })
   }
-  const json: unknown = document.toJS({ maxAliasCount: 100 })
+  let json: unknown
+  try {
+    json = document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    // aliases of aliases; what nests too deep
+    throw invalid(file, (error as Error).message)
+  }
   const known = (value: unknown, keys: readonly string[], where: string): Readonly<Record<string, unknown>> => {
     if (!isRecord(value)) throw invalid(file, `${where} is not a map`)
     for (const key of Object.keys(value))

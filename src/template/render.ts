@@ -21,11 +21,16 @@ export function renderTemplate(template: Template, data: Readonly<Record<string,
   return renderer.out.join('')
 }
 
+/** Ranges in ranges, and texts doubled in them, would run as long as they like, and no Ctrl-C would be heard. */
+const MOST_STEPS = 10_000_000
+const MOST_TEXT = 64 << 20
+
 class Renderer {
   readonly out: string[] = []
   readonly #source: string
   readonly #top: Readonly<Record<string, Value>>
   readonly #variables: Variable[]
+  #steps = 0
 
   constructor(source: string, top: Readonly<Record<string, Value>>) {
     this.#source = source
@@ -34,6 +39,8 @@ class Renderer {
   }
 
   list(nodes: readonly Node[], dot: Value): Flow {
+    this.#steps += 1 + nodes.length
+    if (this.#steps > MOST_STEPS) throw templateFault(this.#source, 0, `it takes more than ${MOST_STEPS} steps`)
     for (const node of nodes) {
       const flow = this.#node(node, dot)
       if (flow !== undefined) return flow
@@ -125,7 +132,10 @@ class Renderer {
       return piped.length > 0 ? piped[0] : value
     }
     try {
-      return FUNCTIONS[name]!(...rest.map(operand => this.#operand(operand, dot)), ...piped)
+      const value = FUNCTIONS[name]!(...rest.map(operand => this.#operand(operand, dot)), ...piped)
+      if (typeof value === 'string' && value.length > MOST_TEXT)
+        throw templateFault(this.#source, at, `its text has more than ${MOST_TEXT} characters`)
+      return value
     } catch (error) {
       if (error instanceof Misuse) throw templateFault(this.#source, at, error.message)
       throw error

@@ -100,3 +100,11 @@ describe('mistakes have a place', () => {
 test('fields that are asked for are known before', () => {
   expect([...parseTemplate('{{.A.B}}{{range $x := .C}}{{$x.D}}{{end}}').fields].sort()).toEqual(['A', 'B', 'C', 'D'])
 })
+
+test('what would not end, or fill the memory, is a mistake', () => {
+  for (const [source, message] of [
+    ['{{range 100000}}{{range 100000}}{{end}}{{end}}', 'it takes more than'],
+    ['{{$x := "abcdefgh"}}{{range 60}}{{$x = print $x $x}}{{end}}', 'its text has more than'],
+  ] as const)
+    expect(() => renderTemplate(parseTemplate(source), DATA)).toThrow(message)
+})

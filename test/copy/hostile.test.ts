@@ -137,3 +137,15 @@ test.skipIf(process.platform === 'win32')(
     expect(existsSync(join(sandbox.folder, 'outside'))).toBe(false)
   },
 )
+
+test('aliases of aliases are a mistake of the file', async () => {
+  const file = join(sandbox.folder, 'bomb.yaml')
+  const level = (name: string, of: string) => `${name}: &${name} [${Array(9).fill(of).join(',')}]\n`
+  writeFileSync(
+    file,
+    `${level('a', 'x')}${['b', 'c', 'd', 'e', 'f'].map((name, i) => level(name, `*${'abcde'[i]}`)).join('')}image: x\n`,
+  )
+  const { code, stderr } = await sandbox.run(['manifest', 'from-spec', file])
+  expect([code, stderr]).toEqual([2, expect.stringContaining('alias')])
+  expect(stderr).not.toContain('a bug')
+})
