@@ -203,7 +203,7 @@ function help(): string {
   for (const [group, title] of GROUPS) {
     lines.push('', `${title}:`)
     for (const [name, entry] of Object.entries(COMMANDS))
-      if (entry.group === group) lines.push(`  ${name.padEnd(16)}${entry.about}`)
+      if (entry.group === group) lines.push(`  ${name.padEnd(15)} ${entry.about}`)
   }
   return `${lines.join('\n')}\n\narchimage COMMAND --help tells more.\n`
 }

@@ -2,7 +2,7 @@
 const TRANSPOSED = 0.75
 
 /** Edit distance with transpositions (optimal string alignment), given up on beyond `limit`. */
-function distance(a: string, b: string, limit: number): number {
+export function distance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) > limit) return limit + 1
   let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, j) => j)

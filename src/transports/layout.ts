@@ -237,7 +237,7 @@ function noLayout(folder: string): ArchimageError {
   // what a killed process began, or an empty folder, which a copy may fill
   if (stranger(folder) === undefined) return new ArchimageError('NOT_FOUND', `${folder} is no OCI layout: it is empty`)
   return new ArchimageError('MANIFEST_INVALID', `${folder} is no OCI layout: there is no index.json`, {
-    hint: 'an archive has to be named as one: oci-archive:FILE',
+    hint: 'name a layout, or to write one a folder that is new or empty; an archive is oci-archive:FILE',
   })
 }
 

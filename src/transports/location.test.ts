@@ -81,3 +81,21 @@ test('as people write them', () => {
     expect(formatLocation(parseLocation(text, nothing))).toBe(text)
   expect(formatLocation(parseLocation('docker://nginx:1', nothing))).toBe(formatReference(ref('nginx:1')))
 })
+
+test('a kind of place with a slip is not taken for an image of Docker Hub', () => {
+  for (const [word, meant] of [
+    ['docker-demon:app:1', 'docker-daemon:'],
+    ['oci-archve:two.tar', 'oci-archive:'],
+  ] as const) {
+    let caught: unknown
+    try {
+      parseLocation(word, () => undefined)
+    } catch (error) {
+      caught = error
+    }
+    expect(caught).toMatchObject({ code: 'USAGE' })
+    expect((caught as { hint: string }).hint).toContain(meant)
+  }
+  for (const name of ['docker-compose:1', 'docker-machine:2', 'docker://docker-demon:1'])
+    expect(parseLocation(name, () => undefined).kind).toBe('registry')
+})

@@ -1,5 +1,5 @@
 import { ArchimageError } from '../errors/error.ts'
-import { didYouMean } from '../errors/suggest.ts'
+import { didYouMean, distance } from '../errors/suggest.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { familiarReference, formatReference, parseReference, type Reference } from '../oci/reference.ts'
 
@@ -62,11 +62,25 @@ export function parseLocation(text: string, look: Look): Location {
       `"${text}": ${word}: is not a kind of place`,
       didYouMean(word, Object.keys(PREFIXES)) ?? `these are: ${Object.keys(PREFIXES).join(', ')}`,
     )
+  if (text === '-')
+    throw usage('"-" is no place', 'an archive by standard input or output is oci-archive:- or docker-archive:-')
+  const meant = word === undefined || rest!.startsWith('//') ? undefined : misspelt(word)
+  if (meant !== undefined)
+    throw usage(
+      `"${text}": ${word}: is not a kind of place`,
+      `did you mean "${meant}:"? An image of that name is docker://${text}`,
+    )
   if (isPath(text)) {
     const { path, ...rest } = splitPath(text, look)
     return { kind: look(path) === 'file' || ARCHIVE.test(path) ? 'oci-archive' : 'oci', path, ...rest }
   }
   return { kind: 'registry', reference: parseReference(text) }
+}
+
+/** `docker-demon:app` would be an image of Docker Hub, and what was meant for this machine go there. */
+function misspelt(word: string): string | undefined {
+  if (!word.includes('-') || Object.hasOwn(PREFIXES, word) || STRANGE.includes(word)) return undefined
+  return Object.keys(PREFIXES).find(prefix => prefix.includes('-') && distance(word, prefix, 2) <= 2)
 }
 
 /** `registry:2` and `store:1.0/x`-like words: a word of ours without a slash behind it and with a plain tag is an image. */
