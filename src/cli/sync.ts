@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import { parseReference } from '../oci/reference.ts'
 import { noCredentials } from '../registry/credentials.ts'
 import { every, type SyncEntry, type SyncFile } from '../sync/entry.ts'
 import { readSyncFile, syncImages } from '../sync/sync.ts'
+import { readUpTo } from '../sys/files.ts'
 import { command, type Invocation, parse, workingDirectory } from './command.ts'
 import { addCopyFlags, copyOptions, refuseCopyFlags } from './copy/flags.ts'
 import { runCopies } from './copy/run.ts'
@@ -76,7 +76,7 @@ function kindOf(value: unknown, known: readonly string[], flag: string, hint: st
 async function readFile(path: string): Promise<SyncFile> {
   let bytes: Buffer
   try {
-    bytes = readFileSync(path === '-' ? 0 : path)
+    bytes = readUpTo(path === '-' ? 0 : path, MOST)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'EISDIR')

@@ -92,6 +92,12 @@ describe('an index of two platforms', () => {
     expect(images[0]!.error).toMatchObject({ code: 'NOT_FOUND', message: expect.stringMatching(/^source: .*nothing/) })
     expect(puts(target)).toEqual([])
   })
+
+  test('a mistyped tag is answered with the one that was meant', async () => {
+    await put(image)
+    const { images } = await run([one('v11')])
+    expect(images[0]!.error).toMatchObject({ code: 'NOT_FOUND', hint: 'did you mean "v1"?' })
+  })
 })
 
 describe('platforms', () => {

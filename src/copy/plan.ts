@@ -1,4 +1,5 @@
 import { ArchimageError } from '../errors/error.ts'
+import { didYouMean } from '../errors/suggest.ts'
 import { configPlatform, parseImageConfig } from '../oci/config.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { MAX_JSON } from '../oci/json.ts'
@@ -61,7 +62,7 @@ export async function planCopy(image: CopyImage, tools: CopyTools): Promise<Imag
     isDigest(image.name) ? undefined : source.head(image.name, { signal }),
     ...image.tags.map(tag => target.head(tag, { signal })),
   ])
-  if (!isDigest(image.name) && found === undefined) throw notFound(image)
+  if (!isDigest(image.name) && found === undefined) throw await notFound(image, source, signal)
   const digest = found?.digest ?? (image.name as Digest)
   const tags = image.tags.map((tag, i) => ({ tag, ...(heads[i] && { now: heads[i].digest }) }))
   const changes =
@@ -96,7 +97,7 @@ export async function planCopy(image: CopyImage, tools: CopyTools): Promise<Imag
     source.manifest(digest, { signal }),
     whole && skip ? target.head(digest, { signal }) : undefined,
   ])
-  if (manifest === undefined) throw notFound(image)
+  if (manifest === undefined) throw await notFound(image, source, signal)
   const { manifest: selected, positions } = await choose(manifest, reading, what)
   if (options.preserveDigests === true && selected.digest !== digest && selected.kind === 'index')
     throw preserved(`an index of some platforms has another digest than ${digest}`, '--sparse keeps the index as it is')
@@ -407,16 +408,26 @@ export function blobsOf(manifest: Manifest, foreign: boolean): readonly Descript
   return [manifest.config, ...manifest.layers].filter(blob => foreign || !isForeignLayer(blob.mediaType))
 }
 
-function notFound(image: CopyImage): ArchimageError {
+/** Tags of the source that are looked at for the one that was meant. */
+const FEW = 1000
+
+async function notFound(image: CopyImage, source: Transport, signal: AbortSignal): Promise<ArchimageError> {
+  const tags: string[] = []
+  try {
+    for await (const tag of isDigest(image.name) ? [] : (source.tags?.({ signal }) ?? []))
+      if (tags.push(tag) === FEW) break
+  } catch {
+    // the error is that there is no such image
+  }
   return new ArchimageError('NOT_FOUND', `source: ${nameOf(image)} does not exist`, {
-    hint: 'check its name and its tag',
+    hint: didYouMean(image.name, tags) ?? 'check its name and its tag',
     details: { side: 'source' },
   })
 }
 
 async function mustHead(source: Transport, image: CopyImage, signal: AbortSignal): Promise<Descriptor> {
   const found = await source.head(image.name, { signal })
-  if (found === undefined) throw notFound(image)
+  if (found === undefined) throw await notFound(image, source, signal)
   return found
 }
 

@@ -8,6 +8,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   unlinkSync,
   writeSync,
@@ -135,6 +136,20 @@ export function readRegularFile(path: string | Buffer, limit: number): Buffer | 
     throw systemError(error, `reading ${path}`)
   } finally {
     closeSync(fd)
+  }
+}
+
+/** What a file, a pipe or (0) standard input gives, up to one byte more than `limit`. Throws what the file system throws. */
+export function readUpTo(path: string | 0, limit: number): Buffer {
+  const fd = path === 0 ? 0 : openSync(path, 'r')
+  const buffer = Buffer.allocUnsafeSlow(limit + 1)
+  let size = 0
+  try {
+    for (let count = -1; count !== 0 && size <= limit; size += count)
+      count = readSync(fd, buffer, size, buffer.length - size, null)
+    return buffer.subarray(0, size)
+  } finally {
+    if (path !== 0) closeSync(fd)
   }
 }
 

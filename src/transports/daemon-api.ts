@@ -23,7 +23,8 @@ interface Address {
 }
 
 const ANSWER_WITHIN = 5000
-const REMEDY = 'start docker or podman (podman system service), or write a file instead: -o type=docker,dest=image.tar'
+const REMEDY =
+  'start docker or podman (podman system service), or write an archive for it: archimage build -o type=docker,dest=image.tar, archimage copy IMAGE docker-archive:image.tar'
 
 /**
  * The daemon that DOCKER_HOST or CONTAINER_HOST names, else the first that answers: docker's socket, rootless docker's, podman's.

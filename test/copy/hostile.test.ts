@@ -149,3 +149,13 @@ test('aliases of aliases are a mistake of the file', async () => {
   expect([code, stderr]).toEqual([2, expect.stringContaining('alias')])
   expect(stderr).not.toContain('a bug')
 })
+
+test('files without an end are not read to it', async () => {
+  for (const args of [
+    ['sync', '/dev/zero', 'localhost:1/x'],
+    ['manifest', 'from-spec', '/dev/zero'],
+  ]) {
+    const { code, stderr } = await sandbox.run(args, { cwd: sandbox.folder })
+    expect([args[0], code, stderr]).toEqual([args[0], 2, expect.stringContaining('/dev/zero has more than')])
+  }
+})

@@ -1,11 +1,12 @@
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
-import { ArchimageError, systemError } from '../../errors/error.ts'
+import { ArchimageError, isArchimageError, systemError } from '../../errors/error.ts'
 import { indexPlace, type Member, type MemberChoice } from '../../manifests/members.ts'
 import { pushIndex } from '../../manifests/push.ts'
 import { type ListSpec, listFromSpec, parseListSpec, specFromArguments } from '../../manifests/spec.ts'
 import { formatReference, parseReference, type Reference, withDefaultTag } from '../../oci/reference.ts'
+import { readUpTo } from '../../sys/files.ts'
 import { command, type Invocation, list, parse, print, say } from '../command.ts'
 import { look } from '../copy/sides.ts'
 import type { Options } from '../request.ts'
@@ -94,10 +95,19 @@ function withToolFlags(options: Options): Options {
   }
 }
 
+/** Bytes of a file from-spec. */
+const MOST = 1 << 20
+
 function read(file: string): string {
   try {
-    return readFileSync(file, 'utf8')
+    const bytes = readUpTo(file, MOST)
+    if (bytes.length > MOST)
+      throw new ArchimageError('USAGE', `${file} has more than ${MOST} bytes`, {
+        hint: 'is it the file that was meant?',
+      })
+    return bytes.toString('utf8')
   } catch (error) {
+    if (isArchimageError(error)) throw error
     if ((error as NodeJS.ErrnoException).code === 'ENOENT')
       throw new ArchimageError('NOT_FOUND', `there is no file ${file}`, {
         hint: 'name a file with the images of a list',
