@@ -94,7 +94,7 @@ describe('an index of two platforms', () => {
   })
 
   test('a mistyped tag is answered with the one that was meant', async () => {
-    await put(image)
+    await put(indexOf('app', platforms))
     const { images } = await run([one('v11')])
     expect(images[0]!.error).toMatchObject({ code: 'NOT_FOUND', hint: 'did you mean "v1"?' })
   })
