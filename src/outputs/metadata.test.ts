@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from 'bun:test'
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { umask } from '../sys/umask.ts'
 import { writeIidFile, writeMetadataFile } from './metadata.ts'
 import { openBench } from './testing/images.ts'
 
@@ -51,7 +52,7 @@ test("the metadata of one image: buildx's keys, and every platform", () => {
       },
     },
   })
-  expect(statSync(file).mode & 0o777).toBe(0o644 & ~process.umask())
+  expect(statSync(file).mode & 0o777).toBe(0o644 & ~umask())
 })
 
 test("several services: bake's shape", () => {

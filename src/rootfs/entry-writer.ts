@@ -18,6 +18,7 @@ import {
   symlinkAt,
   writeFd,
 } from '../sys/at.ts'
+import { umask } from '../sys/umask.ts'
 import { fsPath } from '../tar/path-bytes.ts'
 import { type Marks, OPAQUE, opaqueAttribute, WHITEOUT } from './marks.ts'
 import { OpenDirectories } from './open-directories.ts'
@@ -37,7 +38,7 @@ export class EntryWriter {
   readonly #dirs: OpenDirectories
   readonly #uid = process.geteuid?.() ?? 0
   readonly #gid = process.getegid?.() ?? 0
-  readonly #umask = process.umask()
+  readonly #umask = umask()
 
   constructor(root: string) {
     this.#dirs = new OpenDirectories(root)
