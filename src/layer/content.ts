@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import type { Digest } from '../oci/digest.ts'
 import { decompress, decompressMember, MEMBER_SIZE } from '../sys/compress.ts'
-import { removeFile, temporaryName, writeAll } from '../sys/files.ts'
+import { readFully, removeFile, temporaryName, writeAll } from '../sys/files.ts'
 import { createHasher } from '../sys/hash.ts'
 import type { Entry } from './entry.ts'
 
@@ -178,21 +178,14 @@ function openBlob(path: string): number {
 
 function readAt(fd: number, offset: number, length: number, diffId: Digest): Buffer<ArrayBuffer> {
   const bytes = Buffer.allocUnsafeSlow(length)
-  for (let done = 0; done < length; ) {
-    const count = readSync(fd, bytes, done, length - done, offset + done)
-    if (count === 0) throw damaged(diffId)
-    done += count
-  }
+  if (readFully(fd, bytes, offset) < length) throw damaged(diffId)
   return bytes
 }
 
 /** The last member: it cannot be bigger than a member that does not compress at all, with the frame around it. */
 function readToEnd(fd: number, offset: number): Buffer<ArrayBuffer> {
   const bytes = Buffer.allocUnsafeSlow(MEMBER_SIZE + 4096)
-  let done = 0
-  for (let count = -1; count !== 0 && done < bytes.length; done += count)
-    count = readSync(fd, bytes, done, bytes.length - done, offset + done)
-  return bytes.subarray(0, done)
+  return bytes.subarray(0, readFully(fd, bytes, offset))
 }
 
 function damaged(diffId: Digest): ArchimageError {

@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { ArchimageError, systemError } from '../errors/error.ts'
+import { readFully } from '../sys/files.ts'
 
 // no waiting for a FIFO, and no leaving the context through a link, should the file have been replaced meanwhile
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
@@ -28,19 +29,13 @@ export class HostFile {
 
   /** Reads up to `count` bytes, fewer only at the end of the file. */
   read(into: Uint8Array, count: number): number {
-    let done = 0
     try {
-      while (done < count) {
-        const got = readSync(this.#fd, into, done, count - done, null)
-        if (got === 0) break
-        done += got
-      }
+      return readFully(this.#fd, into.subarray(0, count), null)
     } catch (error) {
       const { code } = error as { code?: string }
       if (code === 'EISDIR' || code === 'EAGAIN') throw replaced(this.#path, error)
       throw systemError(error, `reading ${this.#path}`)
     }
-    return done
   }
 
   close(): void {

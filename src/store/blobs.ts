@@ -1,10 +1,11 @@
-import { closeSync, fstatSync, futimesSync, openSync, readSync, renameSync, type Stats, statSync } from 'node:fs'
+import { closeSync, fstatSync, futimesSync, openSync, renameSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ArchimageError, systemError } from '../errors/error.ts'
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 import type { Descriptor } from '../oci/manifest.ts'
-import { makeDir } from '../sys/files.ts'
-import { createHasher, hashHex } from '../sys/hash.ts'
+import { checkedStream } from '../sys/checked-stream.ts'
+import { makeDir, readFully } from '../sys/files.ts'
+import { hashHex } from '../sys/hash.ts'
 import { NAMES } from './home.ts'
 import type { BlobFile } from './types.ts'
 
@@ -31,7 +32,7 @@ export function readBlob(root: string, digest: Digest, limit: number): Buffer {
         hint: 'it is no manifest and no image config; whatever names it as one is wrong',
       })
     bytes = Buffer.allocUnsafeSlow(stat.size)
-    if (fill(fd, bytes, 0) < bytes.length) throw damaged(root, digest)
+    if (readFully(fd, bytes, 0) < bytes.length) throw damaged(root, digest)
   } finally {
     closeSync(fd)
   }
@@ -52,42 +53,19 @@ export function streamBlob(
   const found = blobSize(root, digest)
   if (found === undefined) throw missing(root, digest)
   if (found !== size) throw wrongSize(root, digest, found, size)
-  const hasher = createHasher(algorithmOf(digest))
   let fd: number | undefined
-  let at = 0
+  const read = (into: Uint8Array, at: number): number => {
+    fd ??= openBlob(root, digest).fd
+    return readFully(fd, into, at)
+  }
   const close = (): void => {
     if (fd !== undefined) closeSync(fd)
-    fd = undefined
   }
-  const next = (): Uint8Array => {
-    fd ??= openBlob(root, digest).fd
-    const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, size - at))
-    if (fill(fd, chunk, at) < chunk.length) throw damaged(root, digest)
-    hasher.update(chunk)
-    at += chunk.length
-    if (at === size && hasher.hex() !== hexOf(digest)) throw damaged(root, digest)
-    return chunk
+  const bytes = {
+    ...{ size, algorithm: algorithmOf(digest), hex: hexOf(digest), chunk: CHUNK },
+    ...{ read, close, damaged: () => damaged(root, digest) },
   }
-  return new ReadableStream<Uint8Array>(
-    {
-      pull(controller) {
-        try {
-          let chunk = next()
-          // What lies before `start` is hashed too: the promise is about the whole blob.
-          while (at <= start && at < size) chunk = next()
-          if (at > start) controller.enqueue(chunk.subarray(Math.max(0, chunk.length - (at - start))))
-          if (at < size) return
-          close()
-          controller.close()
-        } catch (error) {
-          close()
-          throw error
-        }
-      },
-      cancel: close,
-    },
-    { highWaterMark: 0 },
-  )
+  return checkedStream(bytes, start)
 }
 
 /** For reading anywhere in a blob; the caller checks what it reads. Throws NOT_FOUND. */
@@ -99,7 +77,7 @@ export function openBlobFile(root: string, digest: Digest): BlobFile {
     size: stat.size,
     read: (position, length) => {
       const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(length, stat.size - position)))
-      return bytes.subarray(0, fill(fd, bytes, position))
+      return bytes.subarray(0, readFully(fd, bytes, position))
     },
     close: () => {
       if (open) closeSync(fd)
@@ -128,16 +106,6 @@ export function markUsed(fd: number, stat: Stats): void {
   try {
     futimesSync(fd, now / 1000, now / 1000)
   } catch {}
-}
-
-function fill(fd: number, bytes: Uint8Array, position: number): number {
-  let done = 0
-  while (done < bytes.length) {
-    const n = readSync(fd, bytes, done, bytes.length - done, position + done)
-    if (n === 0) break
-    done += n
-  }
-  return done
 }
 
 function missing(root: string, digest: Digest): ArchimageError {

@@ -21,6 +21,18 @@ export function sniffCompression(head: Uint8Array): SniffedFormat {
   return 'none'
 }
 
+/** All chunks again, after the first one was looked at. */
+export async function* withFirst(
+  first: IteratorResult<Uint8Array>,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for (let next = first; !next.done; next = await rest.next()) yield next.value
+  } finally {
+    await rest.return?.()
+  }
+}
+
 export interface DecompressOptions {
   /** What is being read, for messages. */
   readonly name?: string

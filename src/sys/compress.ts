@@ -3,7 +3,7 @@ import { compressInPool, defaultWorkers, giveBuffer, MEMBER_SIZE, room, takeBuff
 import { createHasher, type Hasher } from './hash.ts'
 
 export { MEMBER_SIZE } from './compress-pool.ts'
-export { decompress, decompressMember, sniffCompression } from './compress-reading.ts'
+export { decompress, decompressMember, sniffCompression, withFirst } from './compress-reading.ts'
 
 export interface CompressorOptions {
   readonly format: 'gzip' | 'zstd' | 'none'

@@ -139,15 +139,23 @@ export function readRegularFile(path: string | Buffer, limit: number): Buffer | 
   }
 }
 
+/** Fills `into` from byte `position` of a file on (null: from where it is); gives how much of it, less only where the file ends. */
+export function readFully(fd: number, into: Uint8Array, position: number | null): number {
+  let done = 0
+  while (done < into.length) {
+    const count = readSync(fd, into, done, into.length - done, position === null ? null : position + done)
+    if (count === 0) break
+    done += count
+  }
+  return done
+}
+
 /** What a file, a pipe or (0) standard input gives, up to one byte more than `limit`. Throws what the file system throws. */
 export function readUpTo(path: string | 0, limit: number): Buffer {
   const fd = path === 0 ? 0 : openSync(path, 'r')
   const buffer = Buffer.allocUnsafeSlow(limit + 1)
-  let size = 0
   try {
-    for (let count = -1; count !== 0 && size <= limit; size += count)
-      count = readSync(fd, buffer, size, buffer.length - size, null)
-    return buffer.subarray(0, size)
+    return buffer.subarray(0, readFully(fd, buffer, null))
   } finally {
     if (path !== 0) closeSync(fd)
   }

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { ArchimageError, cancelled, isArchimageError, systemError } from '../errors/error.ts'
-import { decompress, sniffCompression } from '../sys/compress.ts'
+import { decompress, sniffCompression, withFirst } from '../sys/compress.ts'
 import { openUnnamed, writeAll } from '../sys/files.ts'
 
 /** An uncompressed archive that can be read anywhere. */
@@ -56,7 +56,7 @@ export async function spool(
     const chunks = source[Symbol.asyncIterator]()
     const first = await chunks.next()
     const format = first.done ? 'none' : sniffCompression(first.value)
-    const whole = rejoined(first, chunks)
+    const whole = withFirst(first, chunks)
     for await (const chunk of decompress(format, whole, { name: place, ...(signal && { signal }) })) {
       writeAll(fd, chunk)
       size += chunk.length
@@ -66,17 +66,6 @@ export async function spool(
     closeSync(fd)
     if (signal?.aborted) throw cancelled(signal.reason)
     throw isArchimageError(error) ? error : systemError(error, `keeping ${place} in a temporary file`)
-  }
-}
-
-async function* rejoined(
-  first: IteratorResult<Uint8Array>,
-  rest: AsyncIterator<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    for (let next = first; !next.done; next = await rest.next()) yield next.value
-  } finally {
-    await rest.return?.()
   }
 }
 

@@ -1,9 +1,10 @@
-import { readSync } from 'node:fs'
 import { ArchimageError, cancelled } from '../errors/error.ts'
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 import { MAX_JSON } from '../oci/json.ts'
 import type { Descriptor } from '../oci/manifest.ts'
-import { createHasher, hashHex } from '../sys/hash.ts'
+import { checkedStream } from '../sys/checked-stream.ts'
+import { readFully } from '../sys/files.ts'
+import { hashHex } from '../sys/hash.ts'
 import type { TransferOptions } from './transport.ts'
 
 /** Where the bytes of a blob are said to be: a file, a piece of one, memory. */
@@ -20,14 +21,7 @@ export interface Extent {
 /** `size` bytes of an open file. */
 export function fileExtent(fd: number, offset: number, size: number, release = (): void => {}): Extent {
   const read = (into: Uint8Array, at: number): number => {
-    const wanted = Math.min(into.length, size - at)
-    let done = 0
-    while (done < wanted) {
-      const count = readSync(fd, into, done, wanted - done, offset + at + done)
-      if (count === 0) break
-      done += count
-    }
-    return done
+    return readFully(fd, into.subarray(0, Math.max(0, size - at)), offset + at)
   }
   return { size, source: { fd, offset }, read, release }
 }
@@ -71,45 +65,16 @@ export function streamExtent(
     extent.release()
     throw damaged(place, digest, `it has ${extent.size} bytes instead of ${size}`)
   }
-  const hasher = createHasher(algorithmOf(digest))
-  let at = 0
-  let open = true
-  const close = (): void => {
-    if (open) extent.release()
-    open = false
-  }
-  const next = (): Uint8Array => {
+  const read = (into: Uint8Array, at: number): number => {
     if (signal?.aborted) throw cancelled(signal.reason)
-    const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, size - at))
-    if (extent.read(chunk, at) < chunk.length) throw damaged(place, digest, 'it was cut short while it was read')
-    hasher.update(chunk)
-    at += chunk.length
-    if (at === size && hasher.hex() !== hexOf(digest)) throw damaged(place, digest, 'its bytes have another digest')
-    return chunk
+    return extent.read(into, at)
   }
-  return new ReadableStream<Uint8Array>(
-    {
-      pull(controller) {
-        try {
-          let chunk = next()
-          // what lies before `start` is hashed too: the promise is about the whole blob
-          while (at <= start && at < size) chunk = next()
-          if (at > start) {
-            controller.enqueue(chunk.subarray(Math.max(0, chunk.length - (at - start))))
-            progress?.(at)
-          }
-          if (at < size) return
-          close()
-          controller.close()
-        } catch (error) {
-          close()
-          throw error
-        }
-      },
-      cancel: close,
-    },
-    { highWaterMark: 0 },
-  )
+  const why = { cut: 'it was cut short while it was read', other: 'its bytes have another digest' }
+  const bytes = {
+    ...{ size, algorithm: algorithmOf(digest), hex: hexOf(digest), chunk: CHUNK },
+    ...{ read, close: () => extent.release(), damaged: (how: keyof typeof why) => damaged(place, digest, why[how]) },
+  }
+  return checkedStream(bytes, start, progress)
 }
 
 function damaged(place: string, digest: Digest, why: string): ArchimageError {

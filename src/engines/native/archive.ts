@@ -8,7 +8,7 @@ import type { Digest } from '../../oci/digest.ts'
 import { OCI } from '../../oci/media-types.ts'
 import type { SourceMatch } from '../../plan/sources.ts'
 import type { Store } from '../../store/store.ts'
-import { decompress, sniffCompression } from '../../sys/compress.ts'
+import { decompress, sniffCompression, withFirst } from '../../sys/compress.ts'
 import { isZero, readHeader } from '../../tar/header.ts'
 import { fsPath } from '../../tar/path-bytes.ts'
 import { BLOB, knownIndex, type LayerBlob, putIndex } from './base.ts'
@@ -136,17 +136,6 @@ async function chunksOf({ content, ...entry }: Entry, tools: ArchiveTools): Prom
   }
   const bytes = await tools.open({ ...entry, ...(content ? { content } : {}) })
   return bytes instanceof Uint8Array ? asyncIterator([bytes]) : bytes[Symbol.asyncIterator]()
-}
-
-async function* withFirst(
-  first: IteratorResult<Uint8Array>,
-  rest: AsyncIterator<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    for (let next = first; !next.done; next = await rest.next()) yield next.value
-  } finally {
-    await rest.return?.()
-  }
 }
 
 async function* asyncIterator(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
