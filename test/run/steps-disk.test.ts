@@ -1,24 +1,13 @@
-import { afterAll, beforeAll, expect } from 'bun:test'
+import { expect } from 'bun:test'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
-import { canRun, requirePeers } from '../peers/require.ts'
+import { requirePeers } from '../peers/require.ts'
 import { resultOf, Sandbox } from './command.ts'
-import { cellOf, pushBusybox } from './steps.ts'
+import { cellOf, withBusybox } from './steps.ts'
 
 const sandbox = new Sandbox('steps-disk')
-let registry: FaultyRegistry
-
-beforeAll(async () => {
-  if (!canRun('root', 'busybox')) return
-  registry = await startFaultyRegistry()
-  await pushBusybox(registry.address, sandbox)
-})
-afterAll(async () => {
-  await registry?.close()
-  await sandbox.dispose()
-})
+withBusybox(sandbox)
 
 const test = requirePeers('root', 'busybox')
 

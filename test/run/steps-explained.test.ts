@@ -1,22 +1,12 @@
-import { afterAll, beforeAll, expect } from 'bun:test'
+import { expect } from 'bun:test'
 import { probeProgram } from '../../src/emulation/probe-program.ts'
 import { parsePlatform } from '../../src/oci/platform.ts'
-import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
-import { canRun, requirePeers } from '../peers/require.ts'
+import { requirePeers } from '../peers/require.ts'
 import { Sandbox } from './command.ts'
-import { cellOf, pushBusybox } from './steps.ts'
+import { cellOf, withBusybox } from './steps.ts'
 
 const sandbox = new Sandbox('explained')
-let registry: FaultyRegistry
-beforeAll(async () => {
-  if (!canRun('root', 'busybox')) return
-  registry = await startFaultyRegistry()
-  await pushBusybox(registry.address, sandbox)
-})
-afterAll(async () => {
-  await registry?.close()
-  await sandbox.dispose()
-})
+withBusybox(sandbox)
 const test = requirePeers('root', 'busybox')
 
 const program = probeProgram(parsePlatform('linux/amd64'))!.bytes

@@ -1,23 +1,12 @@
-import { afterAll, beforeAll, describe, expect } from 'bun:test'
+import { describe, expect } from 'bun:test'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
-import { canRun, requirePeers } from '../peers/require.ts'
+import { requirePeers } from '../peers/require.ts'
 import { digests, Sandbox } from './command.ts'
-import { cellOf, pushBusybox } from './steps.ts'
+import { cellOf, withBusybox } from './steps.ts'
 
 const sandbox = new Sandbox('steps-interrupt')
-let registry: FaultyRegistry
-
-beforeAll(async () => {
-  if (!canRun('root', 'busybox')) return
-  registry = await startFaultyRegistry()
-  await pushBusybox(registry.address, sandbox)
-})
-afterAll(async () => {
-  await registry?.close()
-  await sandbox.dispose()
-})
+withBusybox(sandbox)
 
 const test = requirePeers('root', 'busybox')
 

@@ -1,26 +1,15 @@
-import { afterAll, beforeAll, describe, expect } from 'bun:test'
+import { describe, expect } from 'bun:test'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../../scripts/archimage.ts'
-import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
 import { hasNamespaces, hasQemu, inNamespace } from '../emulation/namespace.ts'
 import { run } from '../peers/process.ts'
-import { canRun, requirePeers } from '../peers/require.ts'
+import { requirePeers } from '../peers/require.ts'
 import { digests, resultOf, Sandbox } from './command.ts'
-import { cellOf, pushBusybox, stepsOf } from './steps.ts'
+import { cellOf, stepsOf, withBusybox } from './steps.ts'
 
 const sandbox = new Sandbox('steps-machines')
-let registry: FaultyRegistry
-
-beforeAll(async () => {
-  if (!canRun('root', 'busybox')) return
-  registry = await startFaultyRegistry()
-  await pushBusybox(registry.address, sandbox)
-})
-afterAll(async () => {
-  await registry?.close()
-  await sandbox.dispose()
-})
+withBusybox(sandbox)
 
 const test = requirePeers('root', 'busybox')
 const emulated = requirePeers('root', 'busybox', 'emulation')

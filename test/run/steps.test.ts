@@ -1,25 +1,14 @@
-import { afterAll, beforeAll, describe, expect } from 'bun:test'
+import { describe, expect } from 'bun:test'
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, lstatSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
-import { canRun, requirePeers } from '../peers/require.ts'
+import { requirePeers } from '../peers/require.ts'
 import { digests, resultOf, Sandbox, states } from './command.ts'
 import { Remote } from './images.ts'
-import { cellOf, filesOf, howByLine, pushBusybox, readCacheMount, stepsOf } from './steps.ts'
+import { cellOf, filesOf, howByLine, readCacheMount, stepsOf, withBusybox } from './steps.ts'
 
 const sandbox = new Sandbox('steps')
-let registry: FaultyRegistry
-
-beforeAll(async () => {
-  if (!canRun('root', 'busybox')) return
-  registry = await startFaultyRegistry()
-  await pushBusybox(registry.address, sandbox)
-})
-afterAll(async () => {
-  await registry?.close()
-  await sandbox.dispose()
-})
+const registry = withBusybox(sandbox)
 
 const test = requirePeers('root', 'busybox')
 const app = (name: string, dockerfile: string, files: Record<string, string | Uint8Array> = {}): string =>
@@ -115,8 +104,8 @@ RUN --mount=from=made,source=/out,target=/m,rw touch /m/y && rm /m/program
       'nothing',
       'FROM busybox:1\nRUN mkdir /d && for i in $(seq 1000); do echo $i > /d/$i; done\nRUN chown -R 0:0 /d\nRUN true\n',
     )
-    await sandbox.must(['build', '--push', '--registry', `${registry.address}/nothing`], { cwd: project })
-    const remote = new Remote(registry, 'nothing/app')
+    await sandbox.must(['build', '--push', '--registry', `${registry().address}/nothing`], { cwd: project })
+    const remote = new Remote(registry(), 'nothing/app')
     const { layers } = await remote.manifest((await remote.entry('latest', 'linux/amd64')).digest)
     // An empty tar, which gzip makes small.
     expect(layers!.slice(-2).map(layer => layer.size < 100)).toEqual([true, true])
@@ -133,10 +122,10 @@ RUN --mount=type=secret,id=s --mount=type=cache,target=/c test "$http_proxy" && 
 RUN ["true"]
 `,
     )
-    const args = ['build', '--push', '--registry', `${registry.address}/history`]
+    const args = ['build', '--push', '--registry', `${registry().address}/history`]
     args.push('--build-arg', 'HTTP_PROXY=http://nowhere:1', '--secret', 'id=s,env=SECRET')
     await sandbox.must(args, { cwd: project, env: { SECRET: 'hush-hush' } })
-    const remote = new Remote(registry, 'history/app')
+    const remote = new Remote(registry(), 'history/app')
     const config = await remote.config((await remote.entry('latest', 'linux/amd64')).digest)
     const lines = (config as unknown as { history: { created_by: string }[] }).history.map(entry => entry.created_by)
     expect(lines.slice(-2)).toEqual([
@@ -375,12 +364,12 @@ RUN --mount=type=secret,id=none ls /run/secrets/none || echo none > /none
     )
     const netrc = join(sandbox.folder, 'netrc')
     writeFileSync(netrc, `${value}\n`)
-    const args = ['build', '--progress', 'plain', '--push', '--registry', `${registry.address}/secrets`]
+    const args = ['build', '--progress', 'plain', '--push', '--registry', `${registry().address}/secrets`]
     args.push('--secret', `id=file,src=${netrc}`, '--secret', 'id=var,env=SECRET')
     const { stderr, stdout } = await sandbox.must(args, { cwd: project, env: { SECRET: value } })
     rmSync(netrc)
     expect(stderr + stdout).not.toContain(value)
-    const image = await new Remote(registry, 'secrets/app').files('latest', 'linux/amd64')
+    const image = await new Remote(registry(), 'secrets/app').files('latest', 'linux/amd64')
     const seen = ['mode', 'length', 'length2', 'none'].map(name => image[name])
     expect(seen).toEqual(['440 3\n', '29\n', '28\n', 'none\n'])
     expect(JSON.stringify(image)).not.toContain(value)
@@ -460,11 +449,11 @@ test('times of steps are at most SOURCE_DATE_EPOCH, which they see; the same ima
   )
   const build = async (home: string): Promise<string> => {
     const env = { SOURCE_DATE_EPOCH: '1000000000', ARCHIMAGE_HOME: join(sandbox.folder, home) }
-    const args = ['build', '-q', '--push', '--registry', `${registry.address}/epoch`]
+    const args = ['build', '-q', '--push', '--registry', `${registry().address}/epoch`]
     return digests((await sandbox.must(args, { cwd: project, env })).stdout)['app']!
   }
   const first = await build('epoch-one')
   expect(await build('epoch-two')).toBe(first)
-  expect((await new Remote(registry, 'epoch/app').files('latest', 'linux/amd64'))['seen']).toBe('1000000000\n')
+  expect((await new Remote(registry(), 'epoch/app').files('latest', 'linux/amd64'))['seen']).toBe('1000000000\n')
   expect(resultOf(project).sandbox?.runtime).toBeString()
 })

@@ -1,14 +1,32 @@
+import { afterAll, beforeAll } from 'bun:test'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type FaultyRegistry, startFaultyRegistry } from '../../src/registry/faulty/start.ts'
 import type { CellResult, StepFacts } from '../../src/run/events.ts'
 import { push } from '../fidelity/push.ts'
 import { busyboxImages } from '../peers/busybox.ts'
+import { canRun } from '../peers/require.ts'
 import { resultOf, type Sandbox } from './command.ts'
 
 /** Puts `busybox:1` for three platforms into a registry that stands for docker.io. */
 export async function pushBusybox(address: string, sandbox: Sandbox): Promise<void> {
   await push(address, 'library/busybox:1', busyboxImages())
   sandbox.mirror(address)
+}
+
+/** A registry with busybox for the tests of this file, where they can run; gone with the sandbox when they end. */
+export function withBusybox(sandbox: Sandbox): () => FaultyRegistry {
+  let registry: FaultyRegistry | undefined
+  beforeAll(async () => {
+    if (!canRun('root', 'busybox')) return
+    registry = await startFaultyRegistry()
+    await pushBusybox(registry.address, sandbox)
+  })
+  afterAll(async () => {
+    await registry?.close()
+    await sandbox.dispose()
+  })
+  return () => registry!
 }
 
 /** RUN steps of the last run of a project: `first` of those on the line. */
