@@ -1,4 +1,3 @@
-import { isArchimageError } from '../errors/error.ts'
 import type { ImageManifest } from '../oci/manifest.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import { type PublishTools, repositoryOf, target } from './publication.ts'
@@ -22,11 +21,9 @@ export class Ahead {
     const { signal } = this.#tools
     for (const repository of new Set(references.map(repositoryOf))) {
       if (signal.aborted) return
-      const work: Promise<void> = this.#upload(manifest, repository)
-        .catch(error => {
-          if (!isArchimageError(error)) throw error
-          this.#stop.abort(error)
-        })
+      const remote = target(parseReference(repository), this.#tools)
+      const work: Promise<void> = uploadBlobs(manifest, remote, repository, this.#tools)
+        .catch(error => this.#stop.abort(error))
         .finally(() => this.#running.delete(work))
       this.#running.add(work)
     }
@@ -36,10 +33,5 @@ export class Ahead {
   async stop(): Promise<void> {
     this.#stop.abort()
     await Promise.all(this.#running)
-  }
-
-  async #upload(manifest: ImageManifest, repository: string): Promise<void> {
-    const tools = this.#tools
-    await uploadBlobs(manifest, target(parseReference(repository), tools), repository, tools)
   }
 }
