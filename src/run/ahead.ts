@@ -21,8 +21,7 @@ export class Ahead {
     const { signal } = this.#tools
     for (const repository of new Set(references.map(repositoryOf))) {
       if (signal.aborted) return
-      const remote = target(parseReference(repository), this.#tools)
-      const work: Promise<void> = uploadBlobs(manifest, remote, repository, this.#tools)
+      const work: Promise<void> = this.#upload(manifest, repository)
         .catch(error => this.#stop.abort(error))
         .finally(() => this.#running.delete(work))
       this.#running.add(work)
@@ -33,5 +32,10 @@ export class Ahead {
   async stop(): Promise<void> {
     this.#stop.abort()
     await Promise.all(this.#running)
+  }
+
+  // Asynchronous as a whole: a registry that is blocked fails here too, and that is not the cell's fault.
+  async #upload(manifest: ImageManifest, repository: string): Promise<void> {
+    await uploadBlobs(manifest, target(parseReference(repository), this.#tools), repository, this.#tools)
   }
 }
